@@ -1,0 +1,18 @@
+# Language, warnings and floating-point rules of every target. SPDX-License-Identifier: MIT
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_compile_definitions(_GNU_SOURCE)
+include_directories(${PROJECT_SOURCE_DIR})
+# The numeric contract (kernels/README.md) needs every operation rounded as written.
+add_compile_options(-ffp-contract=off)
+add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith)
+if(ENABLE_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(ENABLE_SANITIZERS)
+  add_compile_options(-fsanitize=${ENABLE_SANITIZERS} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=${ENABLE_SANITIZERS})
+endif()

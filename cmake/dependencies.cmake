@@ -1,0 +1,10 @@
+# Libraries from the distribution. SPDX-License-Identifier: MIT
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+if(ENABLE_MPI)
+  find_package(MPI REQUIRED COMPONENTS C)
+endif()

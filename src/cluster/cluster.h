@@ -1,0 +1,49 @@
+/* The ranks of one job: start MPI, learn who is there, agree or leave together. SPDX-License-Identifier: MIT
+ *
+ * The only folder that includes <mpi.h>. With ENABLE_MPI=OFF cluster_none.c and link_none.c stand in: one rank. */
+#ifndef SRC_CLUSTER_CLUSTER_H
+#define SRC_CLUSTER_CLUSTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/core/error.h"
+
+enum { CLUSTER_HOST_MAX = 64 };
+
+struct cluster_peer {
+    char host[CLUSTER_HOST_MAX]; /* as gethostname says */
+    int32_t local_rank;          /* among the ranks of its host */
+    int32_t local_size;
+};
+
+struct cluster {
+    int32_t rank, size;
+    int32_t local_rank, local_size;
+    struct cluster_peer *peers; /* [size] owned */
+    struct cluster_mpi *mpi;    /* private: communicators */
+};
+
+/* Starts MPI (FUNNELED) and fills the struct; installs the fatal() hook. Without mpirun or srun: Open MPI as an isolated singleton. Collective. */
+int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err);
+/* Clean end of the job. Collective. */
+void cluster_finalize(struct cluster *c);
+
+/* Every rank brings what it has (status 0, or -1 and its error); returns 0 on all ranks if all brought 0, else -1 on all, with
+ * the lowest failing rank's text in *err on every rank, prefixed by "rank R (host)" when size > 1 and that rank is not 0 or the failure is not common to all.
+ * Waits without burning a core. Collective. */
+int cluster_agree(struct cluster *c, int status, struct error *err);
+
+/* Fails on all ranks unless all brought the same 64-bit value; *err says what ("the model file's header"), and which ranks differ from rank 0. Collective. */
+int cluster_agree_equal(struct cluster *c, uint64_t value, const char *what, struct error *err);
+
+/* Everybody gets everybody's `bytes` bytes, in rank order. Collective; sleeps while waiting. */
+void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *all);
+/* Rank 0's bytes to everybody. Collective; sleeps while waiting. */
+void cluster_broadcast(struct cluster *c, void *data, size_t bytes);
+/* Sum, on rank 0 and everywhere, is not needed: gather and add. */
+
+/* "Open MPI v4.1.4 ..." or "none". */
+const char *cluster_library(void);
+
+#endif

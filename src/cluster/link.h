@@ -1,0 +1,33 @@
+/* Moves batches around the ring: the only code that sends. SPDX-License-Identifier: MIT
+ *
+ * Non-blocking, polled by the main thread only. Each rank has `depth` receives posted and at most `depth` sends in progress, and every batch comes
+ * home before a new one may leave rank 0, so no send can block. With one rank a sent buffer is the received one. */
+#ifndef SRC_CLUSTER_LINK_H
+#define SRC_CLUSTER_LINK_H
+
+#include "src/cluster/cluster.h"
+
+struct link;
+
+/* buffers of `capacity` bytes given to link_post_receive stay the caller's. Collective: the neighbours' first messages are exchanged here (connection
+ * set-up and its cost happen before the first token). */
+int link_init(struct link **l, struct cluster *c, int32_t depth, size_t capacity, struct error *err);
+/* Cancels posted receives. Local. */
+void link_free(struct link *l);
+
+/* Posts a receive from the previous rank into buffer; `tag` is given back when it completes. Completion is in the order of posting. */
+void link_post_receive(struct link *l, void *buffer, int32_t tag);
+/* Starts sending n bytes to the next rank; the buffer is the link's until link_poll_sent gives its tag back. */
+void link_send(struct link *l, const void *buffer, size_t bytes, int32_t tag);
+
+/* 1 and *tag, *bytes when the oldest posted receive has completed, else 0. Drives MPI's progress. Never blocks. */
+int link_poll_received(struct link *l, int32_t *tag, size_t *bytes);
+/* 1 and *tag when the oldest send has completed, else 0. */
+int link_poll_sent(struct link *l, int32_t *tag);
+
+struct link_counters {
+    uint64_t bytes_sent, messages_sent;
+};
+void link_get_counters(const struct link *l, struct link_counters *out);
+
+#endif
