@@ -52,6 +52,9 @@ void sampler_free(struct sampler *s); /* NULL allowed */
 void sampler_pick(struct sampler *s, const struct sampler_params *params, const float *logits, int32_t n_vocab, const int32_t *history,
                   int32_t n_history, int32_t position, struct sampler_result *out);
 
+/* What the last sampler_pick drew from: up to `max` candidates and their probabilities; returns how many there were. */
+int32_t sampler_distribution(const struct sampler *s, int32_t max, int32_t *ids, double *probabilities);
+
 /* The counter-based generator: 64 random bits of (seed, position, draw). */
 uint64_t sampler_random(uint64_t seed, uint32_t position, uint32_t draw);
 

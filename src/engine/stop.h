@@ -6,11 +6,20 @@
 
 #include "src/core/error.h"
 
+/* How far one string has come. */
+struct stop_state {
+    const size_t *borders; /* [length] borrowed from the matcher */
+    size_t length;
+    size_t matched;        /* bytes of the string that the text so far ends with */
+};
+
 struct stop_matcher {
     const char *const *strings; /* [n_strings] borrowed, none empty */
     int n_strings;
-    char *held;                 /* owned: text that may be the start of a stop string */
-    size_t n_held, capacity;
+    struct stop_state *states;  /* [n_strings] owned */
+    size_t *borders;            /* owned: of all strings, one after another */
+    char *held;                 /* owned: n_shown bytes given out by the last call, then n_held that may be the start of a stop string */
+    size_t n_shown, n_held, capacity;
     int found;
 };
 int stop_init(struct stop_matcher *m, const char *const *strings, int n_strings, struct error *err);
