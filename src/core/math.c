@@ -33,6 +33,38 @@ float math_exp(float x)
     return y;
 }
 
+/* x = n ln 2 + r with |r| <= ln(2) / 2, then the Taylor series up to r^12 / 12!. */
+double math_exp64(double x)
+{
+    if (isnan(x)) {
+        return x;
+    }
+    if (x < -700.0) {
+        return 0.0;
+    }
+    x = x > 700.0 ? 700.0 : x;
+    double n = (x * 1.44269504088896338700e+00 + 0x1.8p52) - 0x1.8p52;
+    double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    double p = 1.0 / 479001600;
+    p = p * r + 1.0 / 39916800;
+    p = p * r + 1.0 / 3628800;
+    p = p * r + 1.0 / 362880;
+    p = p * r + 1.0 / 40320;
+    p = p * r + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    p = p * r + 1.0;
+    p = p * r + 1.0;
+    uint64_t bits;
+    memcpy(&bits, &p, sizeof bits);
+    bits += (uint64_t)(int64_t)n << 52;
+    memcpy(&p, &bits, sizeof p);
+    return p;
+}
+
 /* Source: fdlibm, e_log.c (Sun Microsystems): x = 2^k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), s = f / (2 + f),
  * log(1 + f) = f - (f*f/2 - s * (f*f/2 + R(s*s))). */
 double math_log(double x)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Candidates are 64-bit keys: the logit in an order-preserving form above the complement of the id, so that the order of keys is the
- * order of logits with ties to the lower id, and no two keys are equal. Probabilities are f32 exponentials added in f64 in the
- * candidates' order, so a result has the same bits on every machine. */
+ * order of logits with ties to the lower id, and no two keys are equal. Probabilities come from our own exp and log, in f64, added in
+ * the candidates' order, so a result has the same bits on every machine. */
 #include "src/engine/sampler.h"
 
 #include "src/core/math.h"
@@ -21,7 +21,7 @@ enum {
     RADIX_PASSES = 3   /* 3 * 11 bits cover the 32 bits of a logit */
 };
 
-/* Cumulative probabilities come from rounded exponentials; a sum this close to --top-p counts as having reached it. */
+/* Cumulative probabilities come from rounded logits; a sum this close to --top-p counts as having reached it. */
 static const double top_p_slack = 1e-6;
 
 struct sampler {
@@ -147,9 +147,14 @@ uint64_t sampler_random(uint64_t seed, uint32_t position, uint32_t draw)
 }
 
 /* NaN counts as -infinity, +infinity as the largest number, -0 as 0. */
+static float usable(float logit)
+{
+    return isnan(logit) ? -INFINITY : logit > FLT_MAX ? FLT_MAX : logit + 0.0f;
+}
+
 static uint64_t key_make(float logit, int32_t id)
 {
-    logit = isnan(logit) ? -INFINITY : logit > FLT_MAX ? FLT_MAX : logit + 0.0f;
+    logit = usable(logit);
     uint32_t bits;
     memcpy(&bits, &logit, sizeof bits);
     bits = bits >> 31 ? ~bits : bits | 0x80000000u;
@@ -297,7 +302,7 @@ static void weigh(struct sampler *s, float best, float temperature)
 {
     s->sum = 0;
     for (int32_t i = 0; i < s->n; i++) {
-        s->weights[i] = math_exp((key_logit(s->keys[i]) - best) / temperature);
+        s->weights[i] = math_exp64(((double)key_logit(s->keys[i]) - best) / temperature);
         s->sum += s->weights[i];
     }
 }
@@ -311,11 +316,11 @@ static void keep_typical(struct sampler *s, const float *logits, float best, dou
     double entropy = 0;
     for (int32_t i = 0; i < s->n; i++) {
         if (s->weights[i] > 0) {
-            entropy += s->weights[i] / s->sum * (log_sum - (key_logit(s->keys[i]) - best));
+            entropy += s->weights[i] / s->sum * (log_sum - ((double)key_logit(s->keys[i]) - best));
         }
     }
     for (int32_t i = 0; i < s->n; i++) {
-        double surprise = log_sum - (key_logit(s->keys[i]) - best);
+        double surprise = log_sum - ((double)key_logit(s->keys[i]) - best);
         s->keys[i] = key_make(-(float)fabs(surprise - entropy), key_id(s->keys[i]));
     }
     sort_keys(s, s->n);
@@ -324,7 +329,7 @@ static void keep_typical(struct sampler *s, const float *logits, float best, dou
     while (kept < s->n && mass <= typical_p * s->sum) {
         int32_t id = key_id(s->keys[kept]);
         s->keys[kept] = key_make(logits[id], id);
-        mass += math_exp(key_logit(s->keys[kept]) - best);
+        mass += math_exp64((double)key_logit(s->keys[kept]) - best);
         kept++;
     }
     s->n = kept;
@@ -421,11 +426,10 @@ static void fill_logprobs(const float *logits, int32_t n_vocab, int32_t n_top, s
     uint64_t top[SAMPLER_MAX_LOGPROBS];
     out->n_top = n_top < n_vocab ? n_top : n_vocab;
     select_best(top, out->n_top, logits, n_vocab);
-    float best = key_logit(top[0]);
+    double best = key_logit(top[0]);
     double sum = 0;
-    for (int32_t i = 0; i < n_vocab; i++) {
-        float below = key_logit(key_make(logits[i], i)) - best;
-        sum += isnan(below) ? 0 : math_exp(below); /* -infinity from -infinity: there is no distribution */
+    for (int32_t i = 0; i < n_vocab && best > -INFINITY; i++) {
+        sum += math_exp64(usable(logits[i]) - best);
     }
     double log_sum = best + math_log(sum);
     for (int32_t i = 0; i < out->n_top; i++) {
@@ -433,7 +437,7 @@ static void fill_logprobs(const float *logits, int32_t n_vocab, int32_t n_top, s
         out->top_ids[i] = key_id(top[i]);
         out->top_logprobs[i] = logit == -INFINITY ? -INFINITY : (float)(logit - log_sum);
     }
-    float logit = key_logit(key_make(logits[out->id], out->id));
+    float logit = usable(logits[out->id]);
     out->logprob = logit == -INFINITY ? -INFINITY : (float)(logit - log_sum);
 }
 

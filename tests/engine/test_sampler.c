@@ -363,6 +363,12 @@ static void test_math(void)
     CHECK_THAT(math_exp(-88) == 0 && math_exp(-INFINITY) == 0 && math_exp(0) == 1 && isnan(math_exp(NAN)), "edge cases of math_exp");
     CHECK_THAT(math_exp(INFINITY) == math_exp(88), "exp(inf) is %g", (double)math_exp(INFINITY));
     worst = 0;
+    for (int i = -70000; i <= 70000; i++) {
+        worst = fmax(worst, fabs(math_exp64(i * 0.01) / exp(i * 0.01) - 1));
+    }
+    CHECK_THAT(worst < 1e-13, "math_exp64 is off by %g", worst);
+    CHECK_THAT(math_exp64(-701) == 0 && math_exp64(-INFINITY) == 0 && math_exp64(0) == 1 && isnan(math_exp64(NAN)), "edges of math_exp64");
+    worst = 0;
     for (int i = 1; i < 100000; i++) {
         const double values[] = {i * 1e-5, i * 1.25, ldexp(i, -1070), ldexp(i, 990), 1 + (i - 50000) * 1e-8};
         for (int j = 0; j < 5; j++) {
