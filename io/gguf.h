@@ -33,7 +33,7 @@ struct gguf_tensor {
     uint32_t n_dims;            /* 1 .. 4 */
     int64_t dims[4];            /* dims[0] is the contiguous one; unused ones are 1 */
     size_t bytes;
-    const uint8_t *data;
+    const uint8_t *data;        /* NULL when the part holds the directory only (has_data == 0) */
     int32_t file;               /* which part of a split file */
     uint64_t offset;            /* absolute, in that part */
 };
@@ -53,7 +53,9 @@ struct gguf {
     struct gguf_tensor *tensors; /* of all parts, in file order */
     int32_t n_parts;
     struct gguf_part *parts;
+    int has_data;               /* 0: some part ends where its tensor data would begin: good for planning and simulation, not for computing */
     struct gguf_index *index;   /* private: names to places */
+    int borrowed;               /* private: the bytes are the caller's */
 };
 
 /* Opens a file; of a split file (name ends in -00001-of-0000N.gguf) all N parts are opened, whichever part is named.
@@ -83,7 +85,8 @@ int gguf_string_is(struct gguf_string s, const char *text);
 int64_t gguf_element_i64(const struct gguf_value *value, uint64_t i);
 double gguf_element_f64(const struct gguf_value *value, uint64_t i);
 
-/* Matrix view of a tensor: rows = product of dims[1..]; *err when the program cannot compute with its type. */
+/* Matrix view of a tensor: rows = product of dims[1..]; *err when the program cannot compute with its type or its data is not aligned to its
+ * numbers (4 bytes for F32, else 2). out->data is NULL in a file without data (has_data == 0), which is no error. */
 int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct error *err);
 
 /* 64-bit hash of the bytes of all headers (metadata and tensor directories) and the parts' sizes: equal on two ranks means the same model file
