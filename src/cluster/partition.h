@@ -20,9 +20,9 @@ struct partition_input {
     int32_t n_ranks;
 };
 
-/* Contiguous split that makes the most loaded rank as light as possible (exact, by dynamic programming; ties: the earlier ranks get fewer layers).
- * Rank 0 may own no layer when the head alone is as heavy; every other rank owns at least one: more ranks than that allows is an error that says how
- * many would do. slices: [n_ranks]. */
+/* Contiguous split that makes the most loaded rank as light as possible (exact, by dynamic programming; ties: rank 0 gets as few layers as it
+ * may, then the ranks after it are split by the same rule). Rank 0 owns no layer only where that makes the most loaded rank lighter: the head alone is as
+ * heavy, or there are too few layers. Every other rank owns at least one: more ranks than that allows is an error that says how many would do. slices: [n_ranks]. */
 int partition_balance(const struct partition_input *in, struct partition_slice *slices, struct error *err);
 
 /* By hand: counts[i] layers on rank i, each >= 0, sum n_layers, n_counts == n_ranks; the message says what was found and expected. */
