@@ -8,6 +8,7 @@
 #include "kernels/cpu/ref.h"
 #include "kernels/quantize.h"
 #include "kernels/weight_block.h"
+#include "src/core/math.h"
 
 /* One weight row as integers: q [k], d [k / 16], m [k / 32], all in the caller's scratch. */
 struct weight_row {
@@ -214,7 +215,7 @@ static void rms_norm_ref(const float *x, const float *w, int32_t n, float eps, f
 static void silu_gate_ref(const float *g, const float *u, int32_t n, float *y)
 {
     for (int32_t i = 0; i < n; i++) {
-        y[i] = (g[i] / (1.0f + exp_ref(-g[i]))) * u[i];
+        y[i] = (g[i] / (1.0f + math_exp(-g[i]))) * u[i];
     }
 }
 

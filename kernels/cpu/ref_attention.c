@@ -1,8 +1,10 @@
 /* Attention of the scalar reference: one group of pages. SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/cpu/math_ref.h"
 #include "kernels/cpu/ref.h"
+#include "src/core/math.h"
 
 /* Keys [k_dim][KV_PAGE] and values [KV_PAGE][v_dim] of a page as f32, then the scores of one query. */
 struct page_values {
@@ -84,9 +86,9 @@ static void add_page(const struct attend_job *job, int32_t i, const struct page_
     float lane[16] = {0};
     float largest = score_page(job, job->q[i], page, n_visible);
     float maximum = job->m[i] > largest ? job->m[i] : largest;
-    float correction = job->m[i] == -INFINITY ? 0.0f : exp_ref(job->m[i] - maximum);
+    float correction = job->m[i] == -INFINITY ? 0.0f : math_exp(job->m[i] - maximum);
     for (int32_t j = 0; j < n_visible; j++) {
-        page->p[j] = exp_ref(page->p[j] - maximum);
+        page->p[j] = math_exp(page->p[j] - maximum);
         lane[j % 16] += page->p[j];
     }
     job->l[i] = fmaf(job->l[i], correction, sum_lanes_ref(lane));

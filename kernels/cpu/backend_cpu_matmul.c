@@ -1,0 +1,108 @@
+/* Matmul of the CPU backend: cuts the weight rows of all matrices of a call into tasks for the pool. SPDX-License-Identifier: MIT */
+#include <assert.h>
+
+#include "kernels/cpu/backend_cpu.h"
+
+enum {
+    TILE_COLUMNS = 64, /* weight rows a task may have with the largest batch and an epilogue: bounds the tile between the two */
+    MAX_COLUMNS = 256, /* and with any batch, so that the last task to end is short */
+    MIN_COLUMNS = 8
+};
+
+int cpu_matmul_reserve(struct backend_cpu *self, int64_t cols, struct error *err)
+{
+    int32_t columns = self->kernels.weight_rows > TILE_COLUMNS ? self->kernels.weight_rows : TILE_COLUMNS;
+    size_t bytes = cpu_round_up(self->kernels.matmul_scratch_bytes((int32_t)cols));
+    self->tile_floats = self->max_rows * columns > MAX_COLUMNS ? self->max_rows * columns : MAX_COLUMNS;
+    self->matmul_bytes = bytes > self->matmul_bytes ? bytes : self->matmul_bytes;
+    return cpu_reserve_scratch(self, self->matmul_bytes + (size_t)self->tile_floats * sizeof(float), err);
+}
+
+struct matmul_job {
+    struct backend_cpu *self;
+    const struct backend_act *in;
+    const struct matmul_spec *mats;
+    int32_t columns; /* weight rows a task */
+};
+
+/* out = value, out = value * scale + bias, or out += that: the contract's epilogue of columns [first, first + n). */
+static void finish_tile(const struct matmul_spec *mat, int32_t first, int32_t n, int32_t n_rows, const float *tile)
+{
+    const float *bias = mat->bias.data;
+    for (int32_t r = 0; r < n_rows; r++) {
+        const float *acc = tile + (size_t)r * (size_t)n;
+        float *out = mat->out + (size_t)r * (size_t)mat->weight.rows + first;
+        for (int32_t c = 0; c < n; c++) {
+            float value = acc[c];
+            if (mat->scale != 1.0f) {
+                value *= mat->scale;
+            }
+            if (bias) {
+                value += bias[first + c];
+            }
+            out[c] = mat->add ? value + out[c] : value;
+        }
+    }
+}
+
+static int32_t tasks_of(const struct matmul_job *job, const struct matmul_spec *mat)
+{
+    return (int32_t)((mat->weight.rows + job->columns - 1) / job->columns);
+}
+
+static void matmul_task(void *context, int32_t item, int32_t thread)
+{
+    const struct matmul_job *job = context;
+    struct backend_cpu *self = job->self;
+    const struct matmul_spec *mat = job->mats;
+    while (item >= tasks_of(job, mat)) {
+        item -= tasks_of(job, mat);
+        mat++;
+    }
+    const struct tensor *w = &mat->weight;
+    int32_t first = item * job->columns;
+    int32_t n = w->rows - first < job->columns ? (int32_t)(w->rows - first) : job->columns;
+    const char *rows = (const char *)w->data + (size_t)first * w->row_bytes;
+    char *scratch = cpu_scratch(self, thread);
+    cpu_matmul_fn matmul = self->kernels.matmul[w->dtype];
+    if (mat->scale == 1.0f && !mat->bias.data && !mat->add) {
+        matmul(rows, w->row_bytes, n, &job->in->rows, self->rows.n_rows, mat->out + first, (size_t)w->rows, scratch);
+        return;
+    }
+    float *tile = (float *)(scratch + self->matmul_bytes);
+    matmul(rows, w->row_bytes, n, &job->in->rows, self->rows.n_rows, tile, (size_t)n, scratch);
+    finish_tile(mat, first, n, self->rows.n_rows, tile);
+}
+
+/* Enough tasks that a slow thread holds up no one, each large enough to be worth a ticket and to fit the tile. */
+static int32_t choose_columns(const struct backend_cpu *self, int64_t total)
+{
+    int64_t panel = self->kernels.weight_rows, n_tasks = (int64_t)self->n_threads * CPU_TASKS_A_THREAD;
+    int64_t most = self->tile_floats / self->rows.n_rows;
+    most = most < MAX_COLUMNS ? most : MAX_COLUMNS;
+    int64_t columns = total / n_tasks;
+    columns = columns < MIN_COLUMNS ? MIN_COLUMNS : columns > most ? most : columns;
+    columns = columns / panel * panel;
+    return (int32_t)(columns < panel ? panel : columns);
+}
+
+void cpu_matmul(struct backend *base, const struct backend_act *in, const struct matmul_spec *mats, int32_t n_mats)
+{
+    struct backend_cpu *self = (struct backend_cpu *)base;
+    struct matmul_job job = {.self = self, .in = in, .mats = mats};
+    int64_t total = 0;
+    for (int32_t i = 0; i < n_mats; i++) {
+        assert(mats[i].weight.cols == in->cols);
+        assert(in->forms & (dtype_info(mats[i].weight.dtype)->quantised ? BACKEND_ACT_INT8 : BACKEND_ACT_FLOAT));
+        total += mats[i].weight.rows;
+    }
+    if (self->rows.n_rows == 0) {
+        return;
+    }
+    job.columns = choose_columns(self, total);
+    int32_t n_tasks = 0;
+    for (int32_t i = 0; i < n_mats; i++) {
+        n_tasks += tasks_of(&job, &mats[i]);
+    }
+    thread_pool_run(self->pool, n_tasks, matmul_task, &job);
+}
