@@ -10,6 +10,19 @@ set(test_environment
   "UBSAN_OPTIONS=print_stacktrace=1"
   "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp,print_suppressions=0")
 
+# A Python with numpy, for the tests that make models or compute what is expected; empty where there is none (package python3-numpy).
+set(TEST_PYTHON "")
+foreach(python python3 /usr/bin/python3)
+  execute_process(COMMAND ${python} -c "import numpy" RESULT_VARIABLE status OUTPUT_QUIET ERROR_QUIET)
+  if(status EQUAL 0)
+    set(TEST_PYTHON ${python})
+    break()
+  endif()
+endforeach()
+if(BUILD_TESTING AND NOT TEST_PYTHON)
+  message(WARNING "No python3 with numpy: the tests that make their models are left out.")
+endif()
+
 function(llm_test_defaults name)
   get_filename_component(area ${CMAKE_CURRENT_SOURCE_DIR} NAME)
   set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS ${area} ENVIRONMENT "${test_environment}")

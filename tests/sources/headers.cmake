@@ -1,0 +1,53 @@
+# Every header compiles alone as C; backend.h and what it includes also as C++. SPDX-License-Identifier: MIT
+#   cmake -DROOT=<source folder> -DCC=<C compiler> "-DFLAGS=<compiler flags>" -DMPI=ON|OFF -DWORK=<scratch folder> -P headers.cmake
+cmake_minimum_required(VERSION 3.22)
+set(warnings -Wall -Wextra -Werror -fsyntax-only)
+file(MAKE_DIRECTORY ${WORK})
+
+function(compile language standard header)
+  # Twice: the guard is tested too. A constant keeps the file from being empty of declarations.
+  file(WRITE ${WORK}/alone "#include \"${header}\"\n#include \"${header}\"\nextern const int alone;\n")
+  execute_process(COMMAND ${CC} -x ${language} -std=${standard} -D_GNU_SOURCE ${FLAGS} ${warnings} -I${ROOT} ${WORK}/alone
+                  RESULT_VARIABLE status ERROR_VARIABLE text)
+  if(NOT status EQUAL 0)
+    message(SEND_ERROR "${header} does not compile alone as ${standard}:\n${text}")
+  endif()
+endfunction()
+
+# The header and everything of ours that it includes.
+function(with_includes header result)
+  set(list ${${result}} ${header})
+  file(STRINGS ${ROOT}/${header} lines REGEX "^ *# *include *\"")
+  foreach(line IN LISTS lines)
+    string(REGEX MATCH "\"([^\"]+)\"" unused "${line}")
+    set(included ${CMAKE_MATCH_1})
+    if(NOT included IN_LIST list)
+      with_includes(${included} list)
+    endif()
+  endforeach()
+  set(${result} ${list} PARENT_SCOPE)
+endfunction()
+
+foreach(folder src io kernels)
+  file(GLOB_RECURSE found RELATIVE ${ROOT} ${ROOT}/${folder}/*.h)
+  list(APPEND headers ${found})
+endforeach()
+list(LENGTH headers n_headers)
+if(n_headers LESS 5)
+  message(FATAL_ERROR "found only ${n_headers} headers under ${ROOT}: wrong folder?")
+endif()
+foreach(header IN LISTS headers)
+  file(STRINGS ${ROOT}/${header} mpi_include REGEX "^ *# *include *<mpi.h>")
+  if(mpi_include AND NOT MPI)
+    continue()
+  endif()
+  compile(c c11 ${header})
+endforeach()
+
+set(shared)
+with_includes(kernels/backend.h shared)
+foreach(header IN LISTS shared)
+  compile(c++ c++17 ${header})
+endforeach()
+list(LENGTH shared n_shared)
+message(STATUS "${n_headers} headers as C, ${n_shared} as C++")
