@@ -29,12 +29,10 @@ struct batch_page {
 
 enum batch_flags { BATCH_STOP = 1 /* last message of the job: forward it and leave */ };
 
-/* What each stage adds as the batch passes. */
+/* What each stage adds as the batch passes; durations, so no clocks of two hosts are compared. */
 struct batch_stage_times {
-    float busy_s;  /* computing this batch */
-    float wait_s;  /* the compute thread had nothing to do before it */
-    float hop_s;   /* from the sender's send call to the receive seen here; meaningful on one host only, else 0 */
-    float reserved;
+    float busy_s;     /* computing this batch */
+    float resident_s; /* from the receive (rank 0: the start) to the send */
 };
 
 enum { BATCH_MAX_RANKS = 256 };
@@ -49,17 +47,18 @@ struct batch_header {
     int32_t dim;
     int32_t n_stages;
     int32_t reserved;
-    double sent_s;        /* the sender's clock at the send call */
+    double started_s;     /* rank 0's clock when it began; read by rank 0 only */
 };
 #define BATCH_MAGIC 0x314d4c4cu /* "LLM1" */
 
-/* A buffer that can hold any batch of the job. Pointers go into `memory`. */
+/* A buffer that can hold any batch of the job. `times` and `rows` stand at fixed places of `memory`; `pages` and `hidden` follow what is there, so
+ * they move when the counts change (batch_set_counts, batch_check). */
 struct batch {
     struct batch_header *header;
     struct batch_stage_times *times; /* [n_stages] */
-    struct batch_row *rows;          /* [max_rows] */
-    struct batch_page *pages;        /* [max_pages] */
-    float *hidden;                   /* [max_rows, dim] 64-byte aligned */
+    struct batch_row *rows;          /* [n_rows] */
+    struct batch_page *pages;        /* [n_pages] */
+    float *hidden;                   /* [n_hidden, dim] 64-byte aligned */
     void *memory;                    /* owned, `capacity` bytes */
     size_t capacity;
     int32_t max_rows, max_pages;
@@ -70,11 +69,17 @@ struct batch_shape {
 };
 int batch_init(struct batch *b, const struct batch_shape *shape, struct error *err);
 void batch_free(struct batch *b);
+size_t batch_capacity(const struct batch_shape *shape);
+
+/* Empties rows, pages, times and flags. */
+void batch_clear(struct batch *b, uint64_t sequence);
+/* Sets the counts (each within its capacity) and moves `pages` and `hidden` to their places. Rows stay; pages and hidden must be written (again) after it. */
+void batch_set_counts(struct batch *b, int32_t n_rows, int32_t n_pages, int32_t n_hidden);
+/* Keeps the hidden of the rows that want a token, in order, and drops the rest: what the last stage sends home. */
+void batch_keep_wanted(struct batch *b);
 /* Bytes from the start of memory to the end of the last hidden row: what is sent. */
 size_t batch_bytes(const struct batch *b);
-/* Empties header, rows, pages and times. */
-void batch_clear(struct batch *b);
-/* Checks a received block of n bytes: magic, counts within the capacities, length equal to what the counts say. */
-int batch_check(const struct batch *b, size_t n_bytes, struct error *err);
+/* Checks a received block of n bytes: magic, counts within the capacities, length equal to what the counts say; then sets the pointers. */
+int batch_check(struct batch *b, size_t n_bytes, struct error *err);
 
 #endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/commands/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/commands/loading.h"
+#include "src/core/clock.h"
+#include "src/core/log.h"
+#include "src/core/thread_pool.h"
+
+enum { DEFAULT_CTX = 4096, DEFAULT_ROWS = 512, DEFAULT_CHUNK_PIPELINE = 128, MB = 1000000 };
+
+void job_options_default(struct job_options *o)
+{
+    memset(o, 0, sizeof *o);
+    o->max_rows = DEFAULT_ROWS;
+    o->k_type = o->v_type = KV_F16;
+    o->isa = "auto";
+    o->n_slots = 1;
+}
+
+/* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
+static uint64_t options_hash(const struct job_options *o)
+{
+    const int64_t values[] = {o->n_ctx, o->max_rows, o->chunk, o->depth, o->k_type, o->v_type, o->n_slots, BATCH_MAGIC};
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
+    }
+    for (int32_t i = 0; i < o->split.n; i++) {
+        hash = (hash ^ (uint64_t)o->split.values[i]) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+static int open_file(struct job *job, struct error *err)
+{
+    if (!job->options.model) {
+        return error_set(err, "no model: -m FILE names a GGUF file");
+    }
+    if (gguf_open(&job->file, job->options.model, err)) {
+        return -1;
+    }
+    return model_config_init(&job->config, &job->file, err) ? error_prefix(err, "%s", job->options.model) : 0;
+}
+
+int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err)
+{
+    memset(job, 0, sizeof *job);
+    job->cluster = cluster;
+    job->options = *options;
+    if (cluster_agree(cluster, open_file(job, err), err) ||
+        cluster_agree_equal(cluster, options_hash(options), "the program's version and options", err) ||
+        cluster_agree_equal(cluster, gguf_header_hash(&job->file), "the model file (header and sizes)", err)) {
+        return -1;
+    }
+    struct job_options *o = &job->options;
+    int32_t n_train = job->config.n_ctx_train;
+    if (o->n_ctx == 0) {
+        o->n_ctx = n_train < DEFAULT_CTX ? n_train : DEFAULT_CTX;
+    } else if (o->n_ctx > n_train && cluster->rank == 0) {
+        log_warn("-c %d is more than the %d positions that the model was made for", o->n_ctx, n_train);
+    }
+    if (o->chunk == 0) {
+        o->chunk = cluster->size > 1 ? DEFAULT_CHUNK_PIPELINE : DEFAULT_ROWS;
+    }
+    o->max_rows = o->chunk > o->max_rows ? o->chunk : o->max_rows;
+    o->max_rows = o->n_ctx > o->max_rows || o->n_slots > 1 ? o->max_rows : o->n_ctx;
+    o->chunk = o->chunk < o->max_rows ? o->chunk : o->max_rows;
+    o->depth = o->depth ? o->depth : cluster->size + 1;
+    return 0;
+}
+
+int job_partition(struct job *job, struct error *err)
+{
+    struct cluster *c = job->cluster;
+    int32_t n = job->config.n_layers;
+    uint64_t *costs = calloc((size_t)n, sizeof *costs);
+    job->slices = calloc((size_t)c->size, sizeof *job->slices);
+    if (!costs || !job->slices) {
+        free(costs);
+        return error_set(err, "out of memory");
+    }
+    for (int32_t i = 0; i < n; i++) {
+        costs[i] = slice_layer_bytes(&job->file, i);
+    }
+    struct partition_input input = {.layer_cost = costs,
+                                    .n_layers = n,
+                                    .head_cost = slice_head_bytes(&job->file),
+                                    .n_vocab = job->config.n_vocab,
+                                    .n_ranks = c->size};
+    const struct option_ints *split = &job->options.split;
+    int status = split->given ? partition_from_counts(&input, split->values, split->n, job->slices, err)
+                              : partition_balance(&input, job->slices, err);
+    free(costs);
+    if (status) {
+        return -1;
+    }
+    const struct partition_slice *mine = &job->slices[c->rank];
+    job->range = (struct slice_range){.layer_first = mine->layer_first,
+                                      .layer_end = mine->layer_end,
+                                      .vocab_first = mine->vocab_first,
+                                      .vocab_end = mine->vocab_end,
+                                      .embeds = c->rank == 0};
+    return 0;
+}
+
+static int32_t pages_per_slot(const struct job *job)
+{
+    return (job->options.n_ctx + KV_PAGE - 1) / KV_PAGE;
+}
+
+static struct segment_options segment_options(const struct job *job)
+{
+    struct segment_options o = {.max_rows = job->options.max_rows,
+                                .n_pages = job->n_pages,
+                                .k_type = (enum kv_type)job->options.k_type,
+                                .v_type = (enum kv_type)job->options.v_type};
+    return o;
+}
+
+/* Buffers of a stage beside weights and KV: hidden and intermediates of a batch, batch buffers, logits. */
+static uint64_t buffer_bytes(const struct job *job)
+{
+    const struct model_config *c = &job->config;
+    uint64_t widest = 0;
+    for (int32_t i = job->range.layer_first; i < job->range.layer_end; i++) {
+        const struct layer_shape *s = &c->layers[i];
+        uint64_t wide = (uint64_t)(s->n_heads * c->k_dim + s->n_kv_heads * (c->k_dim + c->v_dim)) + 2u * (uint64_t)s->ffn_dim;
+        widest = wide > widest ? wide : widest;
+    }
+    uint64_t rows = (uint64_t)job->options.max_rows, dim = (uint64_t)c->dim, entries = 2u * (uint64_t)job->options.depth + 1;
+    uint64_t logits = job->range.vocab_end > job->range.vocab_first ? 2u * HEAD_MAX_ROWS * (uint64_t)c->n_vocab : 0;
+    return 4u * (rows * (2u * widest + dim) + entries * rows * dim + logits);
+}
+
+/* Weights + KV + buffers of all ranks of this node against what the node has, or of this rank against --memory-limit. */
+static int check_memory(struct job *job, struct error *err)
+{
+    struct segment_options so = segment_options(job);
+    uint64_t weights = slice_bytes(&job->file, &job->config, &job->range), buffers = buffer_bytes(job);
+    uint64_t kv = segment_kv_bytes(&job->config, job->range.layer_first, job->range.layer_end, &so);
+    uint64_t need = weights + kv + buffers, limit = job->options.memory_limit, available = topology_memory_available(), node = 0;
+    job->report.weight_bytes = weights;
+    job->report.kv_bytes = kv;
+    uint64_t *all = calloc((size_t)job->cluster->size, sizeof *all);
+    if (!all) {
+        fatal("out of memory");
+    }
+    cluster_allgather(job->cluster, &need, sizeof need, all);
+    for (int32_t i = 0; i < job->cluster->size; i++) {
+        node += strcmp(job->cluster->peers[i].host, job->cluster->peers[job->cluster->rank].host) == 0 ? all[i] : 0;
+    }
+    free(all);
+    const char *advice = "more ranks, a smaller -c or -b, or -ctk q8_0 -ctv q8_0 need less";
+    if (limit && need > limit) {
+        return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s",
+                         (unsigned long long)(need / MB), (unsigned long long)(weights / MB), (unsigned long long)(kv / MB),
+                         (unsigned long long)(buffers / MB), (unsigned long long)(limit / MB), advice);
+    }
+    if (!limit && available && node > available) {
+        return error_set(err, "%llu MB are needed on this node (this rank: weights %llu, KV cache %llu, buffers %llu), %llu MB are free; %s",
+                         (unsigned long long)(node / MB), (unsigned long long)(weights / MB), (unsigned long long)(kv / MB),
+                         (unsigned long long)(buffers / MB), (unsigned long long)(available / MB), advice);
+    }
+    return 0;
+}
+
+static void bind_worker(void *context, int32_t thread)
+{
+    const struct job *job = context;
+    topology_bind(job->topology, thread);
+}
+
+static void bind_compute(void *context)
+{
+    bind_worker(context, 0);
+}
+
+static int make_backend(struct job *job, struct error *err)
+{
+    struct cluster *c = job->cluster;
+    int32_t n_threads = job->options.n_threads;
+    if (topology_init(&job->topology, err)) {
+        return -1;
+    }
+    topology_plan(job->topology, c->local_rank, c->local_size, &n_threads);
+    topology_bind(job->topology, -1);
+    job->report.n_threads = n_threads;
+    if (thread_pool_init(&job->pool, n_threads, bind_worker, job, err) ||
+        backend_cpu_create(&job->backend, job->options.isa, job->pool, job->options.max_rows, err)) {
+        return -1;
+    }
+    return 0;
+}
+
+static int make_stage_parts(struct job *job, struct error *err)
+{
+    struct segment_options so = segment_options(job);
+    if (segment_init(&job->segment, &job->config, &job->slice, job->range.layer_first, job->range.layer_end, job->backend, &so, err)) {
+        return -1;
+    }
+    return job->range.vocab_end > job->range.vocab_first ? head_init(&job->head, &job->config, &job->slice, job->backend, err) : 0;
+}
+
+int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_context, struct error *err)
+{
+    struct cluster *c = job->cluster;
+    double start_s = clock_now_s();
+    job->n_pages = pages_per_slot(job) * job->options.n_slots;
+    if (cluster_agree(c, job_partition(job, err), err) || cluster_agree(c, check_memory(job, err), err) ||
+        cluster_agree(c, make_backend(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
+        cluster_agree(c, make_stage_parts(job, err), err)) {
+        return -1;
+    }
+    int32_t max_rows = job->options.max_rows, n_slots = job->options.n_slots;
+    struct stage_options so = {
+        .depth = job->options.depth,
+        .shape = {.max_rows = max_rows,
+                  .max_pages = max_rows / KV_PAGE + (n_slots < max_rows ? n_slots : max_rows) + 1,
+                  .dim = job->config.dim,
+                  .n_stages = c->size},
+        .n_slots = n_slots,
+        .max_pages_per_slot = pages_per_slot(job),
+        .on_logits = on_logits,
+        .on_logits_context = on_logits_context,
+    };
+    if (stage_init(&job->stage, c, &job->segment, job->head.host ? &job->head : NULL, &so, bind_compute, job, err)) {
+        return -1;
+    }
+    job->report.load_s = clock_now_s() - start_s;
+    return 0;
+}
+
+void job_gather_reports(struct job *job, struct job_report *all)
+{
+    struct job_report *r = &job->report;
+    struct link_counters counters;
+    link_get_counters(job->stage.link, &counters);
+    r->rank = job->cluster->rank;
+    memcpy(r->host, job->cluster->peers[r->rank].host, sizeof r->host);
+    snprintf(r->device, sizeof r->device, "%s", job->backend->ops->name);
+    r->layer_first = job->range.layer_first;
+    r->layer_end = job->range.layer_end;
+    r->owns_head = job->range.vocab_end > job->range.vocab_first;
+    r->busy_s = job->stage.totals.busy_s;
+    r->wait_s = job->stage.totals.wait_s;
+    r->bytes_sent = counters.bytes_sent;
+    r->messages_sent = counters.messages_sent;
+    r->peak_rss_bytes = topology_peak_rss();
+    cluster_allgather(job->cluster, r, sizeof *r, all);
+}
+
+void job_close(struct job *job)
+{
+    if (job->stage.cluster) {
+        stage_free(&job->stage);
+    }
+    head_free(&job->head);
+    slice_free(&job->slice);
+    if (job->backend) {
+        job->backend->ops->destroy(job->backend);
+    }
+    thread_pool_free(job->pool);
+    topology_free(job->topology);
+    free(job->slices);
+    model_config_free(&job->config);
+    gguf_close(&job->file);
+    memset(job, 0, sizeof *job);
+}

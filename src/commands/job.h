@@ -1,0 +1,72 @@
+/* What every command that computes sets up: the ranks, the model file, each rank's slice on its backend, and the ring. SPDX-License-Identifier: MIT */
+#ifndef SRC_COMMANDS_JOB_H
+#define SRC_COMMANDS_JOB_H
+
+#include "src/cluster/cluster.h"
+#include "src/cluster/partition.h"
+#include "src/cluster/topology.h"
+#include "src/commands/options.h"
+#include "src/engine/stage.h"
+#include "src/model/head.h"
+#include "src/model/segment.h"
+
+struct job_options {
+    const char *model;
+    int32_t n_ctx;            /* positions a sequence may have; 0 = min(model's, 4096) */
+    int32_t max_rows;         /* rows of a batch */
+    int32_t chunk;            /* prompt rows of one sequence in a batch; 0 = chosen by the number of ranks */
+    int32_t depth;            /* batches in flight; 0 = ranks + 1 */
+    int32_t n_threads;        /* 0 = the rank's share of the node's cores */
+    int k_type, v_type;       /* enum kv_type */
+    const char *isa;
+    struct option_ints split; /* layers of each rank; not given = by bytes */
+    uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
+    int32_t n_slots;          /* sequences at a time; set by the command */
+};
+void job_options_default(struct job_options *o);
+
+/* One rank's answer to "who are you and what did you do", for the start line, the summary and --json. */
+struct job_report {
+    char host[CLUSTER_HOST_MAX];
+    char device[64];
+    int32_t rank, n_threads;
+    int32_t layer_first, layer_end;
+    int32_t owns_head, reserved;
+    uint64_t weight_bytes, kv_bytes, bytes_sent, messages_sent, peak_rss_bytes;
+    double load_s, busy_s, wait_s;
+};
+
+struct job {
+    struct cluster *cluster; /* borrowed */
+    struct job_options options;
+    struct gguf file;
+    struct model_config config;
+    struct partition_slice *slices; /* [size] owned */
+    struct slice_range range;
+    struct topology *topology;
+    struct thread_pool *pool;
+    struct backend *backend;
+    struct slice slice;
+    struct segment segment;
+    struct head head;
+    struct stage stage;
+    struct job_report report;       /* this rank's */
+    int32_t n_pages;                /* of the KV pool */
+};
+
+/* Opens the model file on every rank and makes sure that all have the same one. options: copied; its strings are borrowed. Collective. */
+int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err);
+
+/* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. on_logits: rank 0's. Collective. */
+int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_context, struct error *err);
+
+/* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */
+void job_gather_reports(struct job *job, struct job_report *all);
+
+/* Zeroed and half-started jobs too. */
+void job_close(struct job *job);
+
+/* Divides layers by --split or by bytes. */
+int job_partition(struct job *job, struct error *err);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/commands/loading.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/core/clock.h"
+#include "src/core/log.h"
+
+enum { TICK_US = 20000, BAR_WIDTH = 32 };
+static const double QUIET_S = 0.3; /* nothing is drawn before */
+
+struct loading {
+    struct job *job;
+    struct error *err;
+    int status;
+    _Atomic uint64_t done, total;
+    atomic_int finished;
+    struct bell bell;
+};
+
+/* What a rank tells the others at each tick. */
+struct tick {
+    uint64_t done, total;
+    int32_t finished, layer_first, layer_end, reserved;
+};
+
+static void on_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct loading *l = context;
+    atomic_store(&l->done, done < total ? done : total); /* a tied matrix is read twice and counted once */
+    atomic_store(&l->total, total);
+}
+
+static void *load_main(void *argument)
+{
+    struct loading *l = argument;
+    struct job *job = l->job;
+    l->status = slice_load(&job->slice, &job->file, &job->config, &job->range, job->backend, on_progress, l, l->err);
+    if (l->status) {
+        error_prefix(l->err, "%s", job->options.model);
+    }
+    atomic_store(&l->finished, 1);
+    bell_ring(&l->bell);
+    return NULL;
+}
+
+int loading_on_terminal(void)
+{
+    char path[64], target[64];
+    if (isatty(STDERR_FILENO)) {
+        return 1;
+    }
+    /* mpirun reads its ranks' stderr through a pipe and writes it to its own. */
+    snprintf(path, sizeof path, "/proc/%d/fd/2", (int)getppid());
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    target[n > 0 ? n : 0] = 0;
+    return getenv("OMPI_COMM_WORLD_RANK") && strncmp(target, "/dev/pts/", 9) == 0;
+}
+
+static void draw(const struct job *job, const struct tick *ticks, int again)
+{
+    static const char full[] = "################################";
+    int32_t n = job->cluster->size;
+    if (again) {
+        fprintf(stderr, "\033[%dA", n);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        double share = ticks[i].total ? (double)ticks[i].done / (double)ticks[i].total : ticks[i].finished;
+        int bar = (int)(share * BAR_WIDTH);
+        fprintf(stderr, "\r\033[Kllm: rank %d %-16.16s layers %3d-%-3d [%-*.*s] %3.0f %% of %.0f MB\n", i, job->cluster->peers[i].host,
+                ticks[i].layer_first, ticks[i].layer_end, BAR_WIDTH, bar, full, share * 100, (double)ticks[i].total / 1e6);
+    }
+    fflush(stderr);
+}
+
+/* Everybody's progress, again and again until all have finished. */
+static void watch(struct loading *l)
+{
+    struct job *job = l->job;
+    int32_t size = job->cluster->size, n_finished = 0;
+    struct tick *ticks = calloc((size_t)size, sizeof *ticks);
+    if (!ticks) {
+        fatal("out of memory");
+    }
+    int draws = job->cluster->rank == 0 && log_get_level() >= LOG_NORMAL && loading_on_terminal(), drawn = 0;
+    double start_s = clock_now_s();
+    while (n_finished < size) {
+        if (!atomic_load(&l->finished)) {
+            bell_wait(&l->bell, TICK_US);
+        } else if (size > 1) {
+            clock_sleep_us(TICK_US / 10);
+        }
+        struct tick mine = {.done = atomic_load(&l->done),
+                            .total = atomic_load(&l->total),
+                            .finished = atomic_load(&l->finished),
+                            .layer_first = job->range.layer_first,
+                            .layer_end = job->range.layer_end};
+        cluster_allgather(job->cluster, &mine, sizeof mine, ticks);
+        n_finished = 0;
+        for (int32_t i = 0; i < size; i++) {
+            n_finished += ticks[i].finished;
+        }
+        if (draws && (drawn || clock_now_s() - start_s > QUIET_S)) {
+            draw(job, ticks, drawn);
+            drawn = 1;
+        }
+    }
+    free(ticks);
+}
+
+int loading_run(struct job *job, struct error *err)
+{
+    struct loading l = {.job = job, .err = err};
+    pthread_t thread;
+    bell_init(&l.bell);
+    if (pthread_create(&thread, NULL, load_main, &l)) {
+        fatal("cannot start the loading thread");
+    }
+    watch(&l);
+    pthread_join(thread, NULL);
+    bell_free(&l.bell);
+    return l.status;
+}

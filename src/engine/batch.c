@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/engine/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGN = 64 };
+
+static size_t align_up(size_t n)
+{
+    return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+static size_t rows_offset(int32_t n_stages)
+{
+    return align_up(sizeof(struct batch_header) + (size_t)n_stages * sizeof(struct batch_stage_times));
+}
+
+static size_t pages_offset(int32_t n_stages, int32_t n_rows)
+{
+    return rows_offset(n_stages) + (size_t)n_rows * sizeof(struct batch_row);
+}
+
+static size_t hidden_offset(int32_t n_stages, int32_t n_rows, int32_t n_pages)
+{
+    return align_up(pages_offset(n_stages, n_rows) + (size_t)n_pages * sizeof(struct batch_page));
+}
+
+static size_t end_offset(int32_t n_stages, int32_t n_rows, int32_t n_pages, int32_t n_hidden, int32_t dim)
+{
+    return hidden_offset(n_stages, n_rows, n_pages) + (size_t)n_hidden * (size_t)dim * sizeof(float);
+}
+
+size_t batch_capacity(const struct batch_shape *shape)
+{
+    return align_up(end_offset(shape->n_stages, shape->max_rows, shape->max_pages, shape->max_rows, shape->dim));
+}
+
+static void place(struct batch *b)
+{
+    const struct batch_header *h = b->header;
+    uint8_t *memory = b->memory;
+    b->pages = (struct batch_page *)(void *)(memory + pages_offset(h->n_stages, h->n_rows));
+    b->hidden = (float *)(void *)(memory + hidden_offset(h->n_stages, h->n_rows, h->n_pages));
+}
+
+int batch_init(struct batch *b, const struct batch_shape *shape, struct error *err)
+{
+    memset(b, 0, sizeof *b);
+    b->capacity = batch_capacity(shape);
+    b->memory = aligned_alloc(ALIGN, b->capacity);
+    if (!b->memory) {
+        return error_set(err, "out of memory for a batch of %d rows (%zu bytes); -b N makes it smaller", shape->max_rows, b->capacity);
+    }
+    b->max_rows = shape->max_rows;
+    b->max_pages = shape->max_pages;
+    b->header = b->memory;
+    memset(b->header, 0, sizeof *b->header);
+    b->header->dim = shape->dim;
+    b->header->n_stages = shape->n_stages;
+    b->times = (struct batch_stage_times *)(void *)(b->header + 1);
+    b->rows = (struct batch_row *)(void *)((uint8_t *)b->memory + rows_offset(shape->n_stages));
+    batch_clear(b, 0);
+    return 0;
+}
+
+void batch_free(struct batch *b)
+{
+    free(b->memory);
+    memset(b, 0, sizeof *b);
+}
+
+void batch_clear(struct batch *b, uint64_t sequence)
+{
+    struct batch_header *h = b->header;
+    h->magic = BATCH_MAGIC;
+    h->flags = 0;
+    h->sequence = sequence;
+    h->reserved = 0;
+    h->started_s = 0;
+    memset(b->times, 0, (size_t)h->n_stages * sizeof *b->times);
+    batch_set_counts(b, 0, 0, 0);
+}
+
+void batch_set_counts(struct batch *b, int32_t n_rows, int32_t n_pages, int32_t n_hidden)
+{
+    assert(n_rows >= 0 && n_rows <= b->max_rows && n_pages >= 0 && n_pages <= b->max_pages && n_hidden >= 0 && n_hidden <= n_rows);
+    b->header->n_rows = n_rows;
+    b->header->n_pages = n_pages;
+    b->header->n_hidden = n_hidden;
+    place(b);
+}
+
+void batch_keep_wanted(struct batch *b)
+{
+    struct batch_header *h = b->header;
+    size_t dim = (size_t)h->dim;
+    int32_t kept = 0;
+    for (int32_t i = 0; i < h->n_rows; i++) {
+        if (b->rows[i].flags & BATCH_ROW_WANTS_TOKEN) {
+            memmove(b->hidden + (size_t)kept * dim, b->hidden + (size_t)i * dim, dim * sizeof(float));
+            kept++;
+        }
+    }
+    h->n_hidden = kept;
+}
+
+size_t batch_bytes(const struct batch *b)
+{
+    const struct batch_header *h = b->header;
+    return end_offset(h->n_stages, h->n_rows, h->n_pages, h->n_hidden, h->dim);
+}
+
+int batch_check(struct batch *b, size_t n_bytes, struct error *err)
+{
+    const struct batch_header *h = b->header;
+    if (n_bytes < sizeof *h || h->magic != BATCH_MAGIC) {
+        return error_set(err, "a message of %zu bytes is no batch of this program's version", n_bytes);
+    }
+    if (h->n_rows < 0 || h->n_rows > b->max_rows || h->n_pages < 0 || h->n_pages > b->max_pages || h->n_hidden < 0 || h->n_hidden > h->n_rows ||
+        batch_bytes(b) != n_bytes || n_bytes > b->capacity) {
+        return error_set(err, "a batch of %d rows, %d pages, %d hidden in %zu bytes does not fit the job's shape", h->n_rows, h->n_pages, h->n_hidden,
+                         n_bytes);
+    }
+    place(b);
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* Rank 0's loop: sequences go through scheduler, ring and sampler until all have ended. SPDX-License-Identifier: MIT */
+#ifndef SRC_ENGINE_GENERATOR_H
+#define SRC_ENGINE_GENERATOR_H
+
+#include "src/engine/scheduler.h"
+#include "src/engine/stage.h"
+
+/* A token was sampled and appended (main thread). May set sequence->stop. */
+typedef void (*generator_token_fn)(void *context, struct sequence *sequence, const struct sampler_result *result);
+/* Logits [n_vocab] of a prompt row of a sequence that wants them, in order of position (compute thread). */
+typedef void (*generator_logits_fn)(void *context, const struct sequence *sequence, int32_t position, const float *logits);
+
+struct generator {
+    struct stage *stage;         /* borrowed; its on_logits must be generator_on_logits with this generator as context */
+    struct scheduler *scheduler; /* borrowed */
+    struct sampler *sampler;     /* owned */
+    struct sampler_result *results; /* [n_slots] owned: of the sequence in the slot, written by the compute thread */
+    int32_t n_vocab;
+    generator_token_fn on_token;
+    generator_logits_fn on_prompt_logits; /* NULL = nobody wants them */
+    void *context;
+};
+int generator_init(struct generator *g, struct stage *stage, struct scheduler *scheduler, int32_t n_vocab, struct error *err);
+void generator_free(struct generator *g);
+
+/* Plug for stage_options.on_logits. */
+void generator_on_logits(void *context, const struct batch *batch, int32_t row, const float *logits);
+
+/* Works until every sequence of the scheduler has stopped and nothing of it is in flight. Finished sequences stay in their slots. */
+void generator_run(struct generator *g);
+
+#endif

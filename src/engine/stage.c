@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/engine/stage.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/core/clock.h"
+
+enum { SPIN_US = 20 /* how long the compute thread polls its queues before it sleeps */ };
+
+/* A batch buffer and where it is on its way through this rank. */
+struct stage_entry {
+    struct batch batch;
+    double entered_s; /* received, or submitted on rank 0 */
+    int came_home;    /* rank 0: it has been round the ring */
+    int32_t index;
+};
+
+static int is_last(const struct stage *stage)
+{
+    return stage->cluster->rank == stage->cluster->size - 1;
+}
+
+/* -- the compute thread -- */
+
+static void apply_pages(struct stage *stage, const struct batch *batch)
+{
+    for (int32_t i = 0; i < batch->header->n_pages; i++) {
+        const struct batch_page *p = &batch->pages[i];
+        if (p->slot < 0 || p->slot >= stage->options.n_slots || p->index < 0 || p->index >= stage->options.max_pages_per_slot) {
+            fatal("batch %llu changes page %d of slot %d, beyond the tables", (unsigned long long)batch->header->sequence, p->index, p->slot);
+        }
+        stage->page_table[(size_t)p->slot * (size_t)stage->options.max_pages_per_slot + (size_t)p->index] = p->page;
+    }
+}
+
+static void run_forward(struct stage *stage, struct batch *batch)
+{
+    apply_pages(stage, batch);
+    int32_t n = batch->header->n_rows;
+    if (n > 0) {
+        for (int32_t i = 0; i < n; i++) {
+            stage->tokens[i] = batch->rows[i].token;
+            stage->positions[i] = batch->rows[i].position;
+            stage->slots[i] = batch->rows[i].slot;
+        }
+        struct backend_rows rows = {.n_rows = n,
+                                    .tokens = stage->tokens,
+                                    .positions = stage->positions,
+                                    .slots = stage->slots,
+                                    .pages = stage->page_table,
+                                    .max_pages = stage->options.max_pages_per_slot};
+        segment_forward(stage->segment, &rows, stage->cluster->rank == 0, batch->hidden);
+    }
+    if (is_last(stage)) {
+        batch_keep_wanted(batch);
+    }
+}
+
+static void run_head(struct stage *stage, const struct batch *batch)
+{
+    int32_t row = 0, n_vocab = stage->head->config->n_vocab;
+    for (int32_t first = 0; first < batch->header->n_hidden; first += HEAD_MAX_ROWS) {
+        int32_t n = batch->header->n_hidden - first < HEAD_MAX_ROWS ? batch->header->n_hidden - first : HEAD_MAX_ROWS;
+        const float *logits = head_forward(stage->head, batch->hidden + (size_t)first * (size_t)batch->header->dim, n);
+        for (int32_t i = 0; i < n; i++, row++) {
+            while (!(batch->rows[row].flags & BATCH_ROW_WANTS_TOKEN)) {
+                row++;
+            }
+            stage->options.on_logits(stage->options.on_logits_context, batch, row, logits + (size_t)i * (size_t)n_vocab);
+        }
+    }
+}
+
+/* Batches that came home first: a token that is sampled earlier refills the pipe earlier. */
+static struct stage_entry *next_job(struct stage *stage)
+{
+    struct stage_entry *entry = queue_take(&stage->home);
+    return entry ? entry : queue_take(&stage->forward);
+}
+
+static struct stage_entry *wait_for_job(struct stage *stage)
+{
+    double start = clock_now_s();
+    struct stage_entry *entry;
+    while (!(entry = next_job(stage))) {
+        if (clock_now_s() - start > SPIN_US * 1e-6) {
+            bell_wait(&stage->compute_bell, -1);
+        }
+    }
+    return entry;
+}
+
+static void *compute_main(void *argument)
+{
+    struct stage *stage = argument;
+    if (stage->bind_thread) {
+        stage->bind_thread(stage->bind_context);
+    }
+    for (int stop = 0; !stop;) {
+        double idle_s = clock_now_s();
+        struct stage_entry *entry = wait_for_job(stage);
+        struct batch *batch = &entry->batch;
+        double begin_s = clock_now_s();
+        stop = batch->header->flags & BATCH_STOP && !entry->came_home;
+        if (entry->came_home) {
+            run_head(stage, batch);
+        } else {
+            run_forward(stage, batch);
+        }
+        double end_s = clock_now_s();
+        batch->times[stage->cluster->rank].busy_s += (float)(end_s - begin_s);
+        if (!stop) {
+            stage->totals.wait_s += stage->totals.n_batches > 0 ? begin_s - idle_s : 0;
+            stage->totals.busy_s += end_s - begin_s;
+            stage->totals.n_batches += !entry->came_home;
+            stage->totals.n_rows += entry->came_home ? 0 : (uint64_t)batch->header->n_rows;
+        }
+        queue_put(&stage->done, entry);
+        bell_ring(&stage->main_bell);
+    }
+    return NULL;
+}
+
+/* -- the main thread -- */
+
+static void hand_over(struct stage *stage, struct queue *queue, struct stage_entry *entry)
+{
+    queue_put(queue, entry);
+    bell_ring(&stage->compute_bell);
+}
+
+static void send_on(struct stage *stage, struct stage_entry *entry)
+{
+    struct batch *batch = &entry->batch;
+    batch->times[stage->cluster->rank].resident_s = (float)(clock_now_s() - entry->entered_s);
+    link_send(stage->link, batch->memory, batch_bytes(batch), entry->index);
+}
+
+/* Time that a batch spent between stages: the whole round less its stays. Only rank 0's clock is read. */
+static void count_hops(struct stage *stage, const struct stage_entry *entry)
+{
+    const struct batch *batch = &entry->batch;
+    double hops_s = entry->entered_s - batch->header->started_s;
+    for (int32_t i = 0; i < batch->header->n_stages; i++) {
+        hops_s -= (double)batch->times[i].resident_s;
+    }
+    stage->hops_s += hops_s;
+    stage->n_rounds++;
+}
+
+static void receive(struct stage *stage, int32_t tag, size_t bytes)
+{
+    struct stage_entry *entry = &stage->entries[tag];
+    struct error err;
+    if (batch_check(&entry->batch, bytes, &err)) {
+        fatal("%s", err.text);
+    }
+    entry->entered_s = clock_now_s();
+    entry->came_home = stage->cluster->rank == 0;
+    if (entry->came_home && (entry->batch.header->flags & BATCH_STOP)) {
+        stage->stopped = 1;
+        return;
+    }
+    if (entry->came_home) {
+        count_hops(stage, entry);
+    }
+    hand_over(stage, entry->came_home ? &stage->home : &stage->forward, entry);
+}
+
+/* Buffers whose send has completed are free again. 1 when there were any. */
+static int collect_sent(struct stage *stage)
+{
+    int32_t tag;
+    int any = 0;
+    for (; link_poll_sent(stage->link, &tag); any = 1) {
+        struct stage_entry *entry = &stage->entries[tag];
+        if (stage->cluster->rank == 0) {
+            stage->idle[stage->n_idle++] = entry;
+        } else if (entry->batch.header->flags & BATCH_STOP) {
+            stage->stopped = 1;
+        } else {
+            link_post_receive(stage->link, entry->batch.memory, entry->index);
+        }
+    }
+    return any;
+}
+
+/* Moves what can be moved. 1 when anything did; *finished: rank 0's batch whose logits are done. */
+static int pump(struct stage *stage, struct stage_entry **finished)
+{
+    int moved = 0;
+    int32_t tag;
+    size_t bytes;
+    struct stage_entry *entry;
+    *finished = NULL;
+    while (link_poll_received(stage->link, &tag, &bytes)) {
+        receive(stage, tag, bytes);
+        moved = 1;
+    }
+    while (!*finished && (entry = queue_take(&stage->done))) {
+        moved = 1;
+        if (entry->came_home) {
+            *finished = entry;
+        } else {
+            send_on(stage, entry);
+        }
+    }
+    return collect_sent(stage) || moved;
+}
+
+/* Nothing moved: sleeps until the compute thread rings or it is time to look at the network again. */
+static void rest(struct stage *stage)
+{
+    double us = stage->cluster->size > 1 ? wait_next_us(&stage->wait) : -1;
+    if (us != 0) {
+        bell_wait(&stage->main_bell, us);
+    }
+}
+
+/* Until a batch is finished (rank 0), or the stop message is through (NULL). */
+static struct stage_entry *pump_until_finished(struct stage *stage)
+{
+    struct stage_entry *finished = NULL;
+    while (!finished && !stage->stopped) {
+        if (pump(stage, &finished)) {
+            wait_reset(&stage->wait);
+        } else {
+            rest(stage);
+        }
+    }
+    return finished;
+}
+
+static void join(struct stage *stage)
+{
+    pthread_join(stage->thread, NULL); /* it ends with the stop message */
+    stage->thread_runs = 0;
+}
+
+void stage_work(struct stage *stage)
+{
+    pump_until_finished(stage);
+    join(stage);
+}
+
+/* Rank 0 keeps two kinds of buffers: those that go out (taken from idle) and those that wait to come home (posted). */
+struct batch *stage_batch(struct stage *stage)
+{
+    if (stage->n_in_flight == stage->options.depth) {
+        return NULL;
+    }
+    while (stage->n_idle == 0) { /* what is no longer in flight has been sent; its completion may not have been seen yet */
+        collect_sent(stage);
+    }
+    return &stage->idle[--stage->n_idle]->batch;
+}
+
+static struct stage_entry *entry_of(struct batch *batch)
+{
+    return (struct stage_entry *)(void *)((char *)batch - offsetof(struct stage_entry, batch));
+}
+
+void stage_submit(struct stage *stage, struct batch *batch)
+{
+    struct stage_entry *entry = entry_of(batch);
+    entry->entered_s = clock_now_s();
+    entry->came_home = 0;
+    batch->header->started_s = entry->entered_s;
+    stage->n_in_flight++;
+    hand_over(stage, &stage->forward, entry);
+}
+
+struct batch *stage_wait(struct stage *stage)
+{
+    assert(stage->n_in_flight > 0);
+    return &pump_until_finished(stage)->batch;
+}
+
+void stage_return(struct stage *stage, struct batch *batch)
+{
+    struct stage_entry *entry = entry_of(batch);
+    if (entry->came_home) {
+        entry->came_home = 0;
+        stage->n_in_flight--;
+        link_post_receive(stage->link, batch->memory, entry->index);
+    } else {
+        stage->idle[stage->n_idle++] = entry;
+    }
+}
+
+void stage_stop(struct stage *stage)
+{
+    assert(stage->n_in_flight == 0);
+    struct batch *batch = stage_batch(stage);
+    batch_clear(batch, UINT64_MAX);
+    batch->header->flags = BATCH_STOP;
+    stage_submit(stage, batch);
+    pump_until_finished(stage);
+    join(stage);
+}
+
+/* -- life -- */
+
+static int allocate(struct stage *stage, struct error *err)
+{
+    const struct stage_options *o = &stage->options;
+    size_t table = (size_t)o->n_slots * (size_t)o->max_pages_per_slot, rows = (size_t)o->shape.max_rows;
+    uint32_t n = (uint32_t)stage->n_entries;
+    stage->entries = calloc(n, sizeof *stage->entries);
+    stage->idle = calloc(n, sizeof *stage->idle);
+    stage->page_table = malloc(table * sizeof *stage->page_table);
+    stage->tokens = calloc(rows, sizeof *stage->tokens);
+    stage->positions = calloc(rows, sizeof *stage->positions);
+    stage->slots = calloc(rows, sizeof *stage->slots);
+    if (!stage->entries || !stage->idle || !stage->page_table || !stage->tokens || !stage->positions || !stage->slots) {
+        return error_set(err, "out of memory for batches of %d rows; -b N makes them smaller", o->shape.max_rows);
+    }
+    memset(stage->page_table, 0xff, table * sizeof *stage->page_table);
+    if (queue_init(&stage->forward, n, err) || queue_init(&stage->home, n, err) || queue_init(&stage->done, n, err)) {
+        return -1;
+    }
+    for (int32_t i = 0; i < stage->n_entries; i++) {
+        stage->entries[i].index = i;
+        if (batch_init(&stage->entries[i].batch, &o->shape, err)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Rank 0 posts the buffers that wait for batches to come home and keeps the others to send; the other ranks post all theirs: with one more than
+ * can be under way, a receive is always waiting. */
+static void post_buffers(struct stage *stage)
+{
+    int32_t n_posted = stage->cluster->rank == 0 ? stage->options.depth + 1 : stage->n_entries;
+    for (int32_t i = 0; i < stage->n_entries; i++) {
+        if (i < n_posted) {
+            link_post_receive(stage->link, stage->entries[i].batch.memory, i);
+        } else {
+            stage->idle[stage->n_idle++] = &stage->entries[i];
+        }
+    }
+}
+
+int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segment, struct head *head, const struct stage_options *options,
+               stage_bind_fn bind_thread, void *bind_context, struct error *err)
+{
+    memset(stage, 0, sizeof *stage);
+    stage->cluster = cluster;
+    stage->segment = segment;
+    stage->head = head;
+    stage->options = *options;
+    stage->n_entries = cluster->rank == 0 ? 2 * options->depth + 1 : options->depth + 1;
+    bell_init(&stage->compute_bell);
+    bell_init(&stage->main_bell);
+    wait_init(&stage->wait);
+    int status = allocate(stage, err);
+    if (cluster_agree(cluster, status, err) || link_init(&stage->link, cluster, options->depth + 1, batch_capacity(&options->shape), err)) {
+        stage_free(stage);
+        return -1;
+    }
+    post_buffers(stage);
+
+    stage->bind_thread = bind_thread;
+    stage->bind_context = bind_context;
+    if (pthread_create(&stage->thread, NULL, compute_main, stage)) {
+        fatal("cannot start the compute thread");
+    }
+    stage->thread_runs = 1;
+    return 0;
+}
+
+void stage_free(struct stage *stage)
+{
+    assert(!stage->thread_runs);
+    if (stage->link) {
+        link_free(stage->link);
+    }
+    for (int32_t i = 0; stage->entries && i < stage->n_entries; i++) {
+        batch_free(&stage->entries[i].batch);
+    }
+    free(stage->entries);
+    free(stage->idle);
+    free(stage->page_table);
+    free(stage->tokens);
+    free(stage->positions);
+    free(stage->slots);
+    queue_free(&stage->forward);
+    queue_free(&stage->home);
+    queue_free(&stage->done);
+    memset(stage, 0, sizeof *stage);
+}

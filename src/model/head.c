@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/model/head.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/model/layer.h"
+
+int head_init(struct head *h, const struct model_config *config, const struct slice *slice, struct backend *backend, struct error *err)
+{
+    memset(h, 0, sizeof *h);
+    h->backend = backend;
+    h->config = config;
+    h->slice = slice;
+    size_t n_logits = (size_t)HEAD_MAX_ROWS * (size_t)config->n_vocab;
+    h->host = malloc(n_logits * sizeof(float));
+    if (!h->host) {
+        return error_set(err, "out of memory for the logits of %d rows", (int)HEAD_MAX_ROWS);
+    }
+    const struct backend_ops *ops = backend->ops;
+    if (ops->act_create(backend, config->dim, layer_act_form(slice->head.weight.dtype), &h->normed, err) ||
+        ops->alloc(backend, (size_t)HEAD_MAX_ROWS * (size_t)config->dim, &h->hidden, err) || ops->alloc(backend, n_logits, &h->logits, err)) {
+        head_free(h);
+        return -1;
+    }
+    return 0;
+}
+
+void head_free(struct head *h)
+{
+    free(h->host);
+    memset(h, 0, sizeof *h);
+}
+
+const float *head_forward(struct head *h, const float *hidden, int32_t n)
+{
+    assert(n >= 1 && n <= HEAD_MAX_ROWS);
+    const struct backend_ops *ops = h->backend->ops;
+    struct backend_rows rows = {.n_rows = n};
+    ops->step_begin(h->backend, &rows);
+    ops->upload(h->backend, h->hidden, hidden, (size_t)n * (size_t)h->config->dim);
+    struct norm_spec norm = {.kind = h->config->arch->norm, .weight = h->slice->output_norm, .eps = h->config->norm_eps};
+    ops->norm(h->backend, &norm, h->hidden, h->normed);
+    struct matmul_spec output = {.weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
+    ops->matmul(h->backend, h->normed, &output, 1);
+    ops->download(h->backend, h->host, h->logits, (size_t)n * (size_t)h->config->n_vocab);
+    return h->host;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/model/slice.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct loader {
+    const struct gguf *file;
+    struct backend *backend;
+    slice_progress_fn progress;
+    void *progress_context;
+    uint64_t done, total;
+    struct error *err;
+};
+
+/* Brings a tensor's pages into memory, so that the first token does not wait for the disk, and shows how far it is. Every page is
+ * touched; the sum keeps the compiler from leaving the reads out. */
+static void read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
+{
+    enum { STEP = 4096, WINDOW = 8 << 20 };
+    volatile uint8_t sink = 0;
+    for (size_t at = 0; at < bytes; at += WINDOW) {
+        size_t n = bytes - at < WINDOW ? bytes - at : WINDOW;
+        uintptr_t begin = (uintptr_t)(data + at) & ~(uintptr_t)(STEP - 1);
+        madvise((void *)begin, (size_t)((uintptr_t)(data + at) + n - begin), MADV_WILLNEED);
+        for (size_t i = 0; i < n; i += STEP) {
+            sink = (uint8_t)(sink + data[at + i]);
+        }
+        l->done += n;
+        if (l->progress) {
+            l->progress(l->progress_context, l->done, l->total);
+        }
+    }
+}
+
+/* Finds tensor `name`, checks that it is [rows, cols] and reads it. must = 0: absent is fine and leaves *out zeroed. */
+static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, int must, struct tensor *out)
+{
+    memset(out, 0, sizeof *out);
+    const struct gguf_tensor *t = gguf_find_tensor(l->file, name);
+    if (!t) {
+        return must ? error_set(l->err, "the file has no tensor %s", name) : 0;
+    }
+    if (gguf_tensor_view(t, out, l->err)) {
+        return -1;
+    }
+    if (out->rows != rows || out->cols != cols || t->n_dims > 2) {
+        return error_set(l->err, "tensor %s is [%lld, %lld], expected [%lld, %lld]", name, (long long)out->cols, (long long)out->rows,
+                         (long long)cols, (long long)rows);
+    }
+    if ((uintptr_t)out->data % sizeof(float)) {
+        return error_set(l->err, "tensor %s begins at an odd place of the file, expected a multiple of 4", name);
+    }
+    read_ahead(l, t->data, t->bytes);
+    return l->backend->ops->import(l->backend, out, l->err);
+}
+
+/* A vector of F32 (norms, biases). */
+static int load_vector(struct loader *l, const char *name, int64_t n, int must, struct tensor *out)
+{
+    if (load_matrix(l, name, 1, n, must, out)) {
+        return -1;
+    }
+    if (out->data && out->dtype != DTYPE_F32) {
+        return error_set(l->err, "tensor %s is of type %s, expected F32", name, dtype_info(out->dtype)->name);
+    }
+    return 0;
+}
+
+/* "blk.3.attn_q" + ".weight", ".bias" and the per-tensor ".scale". */
+static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t cols, struct linear *out)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s.weight", stem);
+    if (load_matrix(l, name, rows, cols, 1, &out->weight)) {
+        return -1;
+    }
+    snprintf(name, sizeof name, "%s.bias", stem);
+    if (load_vector(l, name, rows, 0, &out->bias)) {
+        return -1;
+    }
+    out->scale = 1;
+    snprintf(name, sizeof name, "%s.scale", stem);
+    const struct gguf_tensor *scale = gguf_find_tensor(l->file, name);
+    if (scale) {
+        if (scale->type != DTYPE_F32 || scale->bytes != sizeof(float)) {
+            return error_set(l->err, "tensor %s is not one F32 value", name);
+        }
+        memcpy(&out->scale, scale->data, sizeof(float));
+    }
+    return 0;
+}
+
+static int load_layer(struct loader *l, const struct model_config *c, int32_t layer, struct layer_weights *w)
+{
+    const struct layer_shape *shape = &c->layers[layer];
+    const struct {
+        const char *stem;
+        int64_t rows, cols;
+        struct linear *out;
+    } linears[] = {
+        {"attn_q", (int64_t)shape->n_heads * c->k_dim, c->dim, &w->q},
+        {"attn_k", (int64_t)shape->n_kv_heads * c->k_dim, c->dim, &w->k},
+        {"attn_v", (int64_t)shape->n_kv_heads * c->v_dim, c->dim, &w->v},
+        {"attn_output", c->dim, (int64_t)shape->n_heads * c->v_dim, &w->output},
+        {"ffn_gate", shape->ffn_dim, c->dim, &w->gate},
+        {"ffn_up", shape->ffn_dim, c->dim, &w->up},
+        {"ffn_down", c->dim, shape->ffn_dim, &w->down},
+    };
+    char name[96];
+    snprintf(name, sizeof name, "blk.%d.attn_norm.weight", layer);
+    if (load_vector(l, name, c->dim, 1, &w->attn_norm)) {
+        return -1;
+    }
+    snprintf(name, sizeof name, "blk.%d.ffn_norm.weight", layer);
+    if (load_vector(l, name, c->dim, 1, &w->ffn_norm)) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
+        snprintf(name, sizeof name, "blk.%d.%s", layer, linears[i].stem);
+        if (load_linear(l, name, linears[i].rows, linears[i].cols, linears[i].out)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Name of the output matrix: its own, or the embedding's when they are tied. */
+static const char *head_stem(const struct gguf *file)
+{
+    return gguf_find_tensor(file, "output.weight") ? "output" : "token_embd";
+}
+
+static int load_head(struct loader *l, const struct model_config *c, struct slice *slice)
+{
+    if (load_vector(l, "output_norm.weight", c->dim, 1, &slice->output_norm) ||
+        load_linear(l, head_stem(l->file), c->n_vocab, c->dim, &slice->head)) {
+        return -1;
+    }
+    int64_t first = slice->range.vocab_first, n = slice->range.vocab_end - first;
+    struct tensor *w = &slice->head.weight;
+    w->data = (const uint8_t *)w->data + (size_t)first * w->row_bytes;
+    w->rows = n;
+    if (slice->head.bias.data) {
+        slice->head.bias.data = (const float *)slice->head.bias.data + first;
+        slice->head.bias.cols = n;
+    }
+    return 0;
+}
+
+static int load_all(struct slice *slice, struct loader *l, const struct model_config *c)
+{
+    const struct slice_range *r = &slice->range;
+    slice->layers = calloc((size_t)(r->layer_end - r->layer_first) + 1, sizeof *slice->layers);
+    if (!slice->layers) {
+        return error_set(l->err, "out of memory for %d layers", r->layer_end - r->layer_first);
+    }
+    if (r->embeds && load_matrix(l, "token_embd.weight", c->n_vocab, c->dim, 1, &slice->embed)) {
+        return -1;
+    }
+    for (int32_t layer = r->layer_first; layer < r->layer_end; layer++) {
+        if (load_layer(l, c, layer, &slice->layers[layer - r->layer_first])) {
+            return -1;
+        }
+    }
+    return r->vocab_end > r->vocab_first ? load_head(l, c, slice) : 0;
+}
+
+int slice_load(struct slice *slice, const struct gguf *file, const struct model_config *config, const struct slice_range *range,
+               struct backend *backend, slice_progress_fn progress, void *progress_context, struct error *err)
+{
+    memset(slice, 0, sizeof *slice);
+    slice->range = *range;
+    struct loader l = {.file = file, .backend = backend, .progress = progress, .progress_context = progress_context, .err = err};
+    l.total = slice_bytes(file, config, range);
+    if (load_all(slice, &l, config)) {
+        slice_free(slice);
+        return -1;
+    }
+    return 0;
+}
+
+void slice_free(struct slice *slice)
+{
+    free(slice->layers);
+    memset(slice, 0, sizeof *slice);
+}
+
+uint64_t slice_layer_bytes(const struct gguf *file, int32_t layer)
+{
+    char prefix[32];
+    int n = snprintf(prefix, sizeof prefix, "blk.%d.", layer);
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < file->n_tensors; i++) {
+        sum += strncmp(file->tensors[i].name, prefix, (size_t)n) == 0 ? file->tensors[i].bytes : 0;
+    }
+    return sum;
+}
+
+static uint64_t named_bytes(const struct gguf *file, const char *name)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(file, name);
+    return t ? t->bytes : 0;
+}
+
+uint64_t slice_head_bytes(const struct gguf *file)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s.weight", head_stem(file));
+    return named_bytes(file, name) + named_bytes(file, "output_norm.weight");
+}
+
+uint64_t slice_bytes(const struct gguf *file, const struct model_config *config, const struct slice_range *range)
+{
+    uint64_t sum = 0;
+    int tied = !gguf_find_tensor(file, "output.weight");
+    for (int32_t layer = range->layer_first; layer < range->layer_end; layer++) {
+        sum += slice_layer_bytes(file, layer);
+    }
+    if (range->vocab_end > range->vocab_first) {
+        sum += slice_head_bytes(file) * (uint64_t)(range->vocab_end - range->vocab_first) / (uint64_t)config->n_vocab;
+    }
+    if (range->embeds && !(tied && range->vocab_end > range->vocab_first)) {
+        sum += named_bytes(file, "token_embd.weight");
+    }
+    return sum;
+}

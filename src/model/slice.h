@@ -1,0 +1,53 @@
+/* One stage's weights: a range of layers, and of vocabulary rows. SPDX-License-Identifier: MIT */
+#ifndef SRC_MODEL_SLICE_H
+#define SRC_MODEL_SLICE_H
+
+#include "io/gguf.h"
+#include "src/model/config.h"
+
+/* A matrix with what some files put around it: y = (W x) * scale + bias. */
+struct linear {
+    struct tensor weight; /* [out, in] */
+    struct tensor bias;   /* [1, out] F32, or absent */
+    float scale;
+};
+
+struct layer_weights {
+    struct tensor attn_norm, ffn_norm; /* [1, dim] F32 */
+    struct linear q, k, v, output;
+    struct linear gate, up, down;
+};
+
+/* What a stage owns; half-open ranges, either may be empty. */
+struct slice_range {
+    int32_t layer_first, layer_end;
+    int32_t vocab_first, vocab_end;
+    int embeds; /* 1: the stage turns tokens into hidden (rank 0) */
+};
+
+/* Tensors borrow the mapped file, or memory of the backend that imported them. */
+struct slice {
+    struct slice_range range;
+    struct layer_weights *layers; /* [layer_end - layer_first] owned */
+    struct tensor embed;          /* [n_vocab, dim], when the stage embeds */
+    struct tensor output_norm;    /* [1, dim] F32, when the stage owns vocabulary rows */
+    struct linear head;           /* rows [vocab_first, vocab_end) of the output matrix (or of the tied embedding) */
+};
+
+/* Called while weights are read: bytes so far of bytes in all. NULL = nobody looks. */
+typedef void (*slice_progress_fn)(void *context, uint64_t done, uint64_t total);
+
+/* Finds and checks every tensor of the range (name, shape, type), reads it and hands it to the backend. The file must stay open as long as the slice
+ * lives. */
+int slice_load(struct slice *slice, const struct gguf *file, const struct model_config *config, const struct slice_range *range,
+               struct backend *backend, slice_progress_fn progress, void *progress_context, struct error *err);
+void slice_free(struct slice *slice);
+
+/* Bytes of weights that a range reads: the sum over its tensors (a tied matrix that is both embedding and head counts once). */
+uint64_t slice_bytes(const struct gguf *file, const struct model_config *config, const struct slice_range *range);
+
+/* Bytes that one layer, and the head (norm and output matrix), read for each token: what the partition balances. */
+uint64_t slice_layer_bytes(const struct gguf *file, int32_t layer);
+uint64_t slice_head_bytes(const struct gguf *file);
+
+#endif
