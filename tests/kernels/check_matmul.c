@@ -1,0 +1,173 @@
+/* Matmul of every weight type: random shapes, odd tails, extremes, guarded memory. SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/kernels/check_kernels.h"
+#include "tests/kernels/guarded.h"
+#include "tests/kernels/random.h"
+
+enum { N_SHAPES = 24, MAX_ACT_ROWS = 70, MAX_WEIGHT_ROWS = 40 };
+
+/* Where the halves of a block stand; -1: there is none. */
+static void scale_offsets(enum dtype type, int *first, int *second)
+{
+    *first = type == DTYPE_Q6_K ? 208 : 0;
+    *second = type == DTYPE_Q4_1 || type == DTYPE_Q5_1 || type == DTYPE_Q4_K || type == DTYPE_Q5_K ? 2 : -1;
+}
+
+static uint16_t random_half(enum weight_mode mode, uint64_t *seed)
+{
+    static const uint16_t extremes[8] = {0x7bff, 0xfbff, 0x0000, 0x8000, 0x0001, 0x83ff, 0x3c00, 0x0400};
+    if (mode == WEIGHTS_EXTREME) {
+        return extremes[random_below(seed, 8)];
+    }
+    return mode == WEIGHTS_WILD ? (uint16_t)random_u32(seed) : half_from_float(random_unit(seed) * 0.1f);
+}
+
+static void fill_floats(enum dtype type, enum weight_mode mode, int64_t n, void *row, uint64_t *seed)
+{
+    static const float extremes[6] = {3.0e38f, -3.0e38f, 0.0f, -0.0f, 1e-42f, 1.0f};
+    for (int64_t i = 0; i < n; i++) {
+        float value = mode == WEIGHTS_EXTREME ? extremes[random_below(seed, 6)] : random_unit(seed);
+        uint32_t bits = random_u32(seed);
+        if (mode == WEIGHTS_WILD) {
+            memcpy(&value, &bits, sizeof value);
+        }
+        uint16_t narrow = type == DTYPE_F16 ? half_from_float(value) : bf16_from_float(value);
+        size_t size = type == DTYPE_F32 ? sizeof value : sizeof narrow;
+        memcpy((char *)row + (size_t)i * size, type == DTYPE_F32 ? (const void *)&value : (const void *)&narrow, size);
+    }
+}
+
+void fill_weights(enum dtype type, enum weight_mode mode, int64_t n, void *row, uint64_t *seed)
+{
+    const struct dtype_info *info = dtype_info(type);
+    uint8_t *bytes = row;
+    int offsets[2];
+    if (!info->quantised) {
+        fill_floats(type, mode, n, row, seed);
+        return;
+    }
+    scale_offsets(type, &offsets[0], &offsets[1]);
+    for (int64_t b = 0; b < n / info->block; b++, bytes += info->block_bytes) {
+        static const uint8_t ends[4] = {0x80, 0xff, 0x00, 0x7f};
+        uint8_t end = ends[random_below(seed, 4)];
+        for (int i = 0; i < info->block_bytes; i++) {
+            bytes[i] = mode == WEIGHTS_EXTREME ? end : (uint8_t)random_u32(seed);
+        }
+        for (int i = 0; i < 2 && offsets[i] >= 0; i++) {
+            uint16_t half = random_half(mode, seed);
+            memcpy(bytes + offsets[i], &half, sizeof half);
+        }
+    }
+}
+
+struct operands {
+    struct guarded w, x, q, d, sum;
+    struct act_rows rows;
+    size_t row_bytes;
+};
+
+static void fill_blocks(const struct operands *in, int32_t n_blocks, enum weight_mode mode, uint64_t *seed)
+{
+    int8_t *q = in->q.data;
+    for (int32_t b = 0; b < n_blocks; b++) {
+        int32_t sum = 0, sign = random_below(seed, 2) ? 1 : -1;
+        for (int i = 0; i < Q8_BLOCK; i++) {
+            int32_t value = mode == WEIGHTS_EXTREME ? 127 * sign : random_below(seed, 255) - 127;
+            q[b * Q8_BLOCK + i] = (int8_t)value;
+            sum += value;
+        }
+        ((float *)in->sum.data)[b] = (float)sum;
+        ((float *)in->d.data)[b] = random_below(seed, 8) ? random_unit(seed) * random_unit(seed) : 0.0f;
+    }
+}
+
+static struct operands make_operands(enum dtype type, enum weight_mode mode, int32_t k, int32_t n_cols, int32_t n_rows, uint64_t *seed)
+{
+    struct operands in = {.row_bytes = dtype_row_bytes(type, k), .rows.k = k};
+    in.w = guarded_alloc(in.row_bytes * (size_t)n_cols, 2);
+    fill_weights(type, mode, (int64_t)k * n_cols, in.w.data, seed);
+    size_t n = (size_t)n_rows * (size_t)k;
+    if (dtype_info(type)->quantised) {
+        in.q = guarded_alloc(n, 32);
+        in.d = guarded_alloc(n / Q8_BLOCK * sizeof(float), sizeof(float));
+        in.sum = guarded_alloc(n / Q8_BLOCK * sizeof(float), sizeof(float));
+        fill_blocks(&in, (int32_t)(n / Q8_BLOCK), mode, seed);
+        in.rows.q = in.q.data;
+        in.rows.d = in.d.data;
+        in.rows.sum = in.sum.data;
+    } else {
+        in.x = guarded_alloc(n * sizeof(float), sizeof(float));
+        fill_floats(DTYPE_F32, mode == WEIGHTS_WILD ? WEIGHTS_ORDINARY : mode, (int64_t)n, in.x.data, seed);
+        in.rows.x = in.x.data;
+    }
+    return in;
+}
+
+static void free_operands(struct operands *in)
+{
+    guarded_free(&in->w);
+    guarded_free(&in->x);
+    guarded_free(&in->q);
+    guarded_free(&in->d);
+    guarded_free(&in->sum);
+}
+
+/* 0, or 1 with the first difference printed. */
+static int compare_shape(const struct cpu_kernels *table, const struct cpu_kernels *ref, enum dtype type, enum weight_mode mode, int32_t k,
+                         int32_t n_cols, int32_t n_rows, uint64_t *seed)
+{
+    struct operands in = make_operands(type, mode, k, n_cols, n_rows, seed);
+    size_t stride = (size_t)(n_cols + random_below(seed, 5)), n = (size_t)(n_rows - 1) * stride + (size_t)n_cols;
+    struct guarded found = guarded_alloc(n * sizeof(float), sizeof(float)), expected = guarded_alloc(n * sizeof(float), sizeof(float));
+    struct guarded scratch = guarded_alloc(table->matmul_scratch_bytes(k), 64), scratch_ref = guarded_alloc(ref->matmul_scratch_bytes(k), 64);
+    table->matmul[type](in.w.data, in.row_bytes, n_cols, &in.rows, n_rows, found.data, stride, scratch.data);
+    ref->matmul[type](in.w.data, in.row_bytes, n_cols, &in.rows, n_rows, expected.data, stride, scratch_ref.data);
+    /* What lies between the rows keeps its pattern, a NaN with bits that no result has. */
+    int failed = memcmp(found.data, expected.data, n * sizeof(float)) != 0;
+    int64_t at = failed ? first_difference(found.data, expected.data, (int64_t)n) : -1;
+    failed = at >= 0;
+    if (failed) {
+        float a = ((float *)found.data)[at], b = ((float *)expected.data)[at];
+        fprintf(stderr, "%s matmul %s mode %d, k %d, %d weight rows, %d rows: row %lld column %lld is %.9g (%a), expected %.9g (%a)\n", table->isa,
+                dtype_info(type)->name, mode, k, n_cols, n_rows, (long long)(at / (int64_t)stride), (long long)(at % (int64_t)stride), a, a, b, b);
+    }
+    if (!guarded_intact(&found) || !guarded_intact(&scratch)) {
+        fprintf(stderr, "%s matmul %s, k %d, %d weight rows, %d rows: writes outside its %s\n", table->isa, dtype_info(type)->name, k, n_cols,
+                n_rows, guarded_intact(&found) ? "scratch" : "output");
+        failed = 1;
+    }
+    guarded_free(&found);
+    guarded_free(&expected);
+    guarded_free(&scratch);
+    guarded_free(&scratch_ref);
+    free_operands(&in);
+    return failed;
+}
+
+int check_matmul(const struct cpu_kernels *table, const struct cpu_kernels *ref, uint64_t seed)
+{
+    int n_failed = 0;
+    for (int type = 0; type < DTYPE_COUNT; type++) {
+        const struct dtype_info *info = dtype_info((uint32_t)type);
+        int failed = 0;
+        if (!info || !info->known) {
+            continue;
+        }
+        if (!table->matmul[type]) {
+            fprintf(stderr, "%s matmul %s: missing\n", table->isa, info->name);
+            n_failed++;
+            continue;
+        }
+        for (int s = 0; s < N_SHAPES && !failed; s++) {
+            int32_t k = info->quantised ? info->block * (1 + random_below(&seed, 512 / info->block)) : 1 + random_below(&seed, 300);
+            int32_t n_cols = 1 + random_below(&seed, MAX_WEIGHT_ROWS);
+            int32_t n_rows = s % 4 == 0 ? 1 : s % 4 == 1 ? 1 + random_below(&seed, MAX_ACT_ROWS) : 1 + random_below(&seed, 12);
+            failed = compare_shape(table, ref, (enum dtype)type, (enum weight_mode)(s % WEIGHTS_N_MODES), k, n_cols, n_rows, &seed);
+        }
+        n_failed += failed;
+    }
+    return n_failed;
+}
