@@ -2,16 +2,19 @@
  *
  *     mpirun -np 4 --bind-to none --oversubscribe --mca btl self,tcp build/bench/bench_link
  *
- * Every rank works as in the engine: the main thread polls the link with the waiting policy, a second thread computes (a busy loop).
+ * Every rank works as in the engine: the main thread polls the link with the waiting policy, a second thread computes (a busy
+ * loop).
  *
- * hop    One message of 16 kB goes round; each rank computes 3 ms before it passes it on. Timed window: from just before the link_send call on one
- *        rank to the return of the link_poll_received that yields the message on the next (their clocks are the same on one host only).
- *        round = (time of a whole round - the computing in it) / ranks: also valid across hosts; it includes both hand-overs between threads.
- *        wait = processor time of the main thread / elapsed time of the phase: polling, sleeping, MPI and the hand-overs.
- * large  A message of 2 MB whose sender begins to compute for 100 ms at the send call. Same window.
- * idle   No message for 3 s. wait = as above, over the last 2 s.
+ * - hop: one message of 16 kB goes round; each rank computes 3 ms before it passes it on. Timed window: from just before the
+ *   link_send call on one rank to the return of the link_poll_received that yields the message on the next (their clocks are
+ *   the same on one host only).
+ * - large: a message of 2 MB whose sender begins to compute for 100 ms at the send call. Same window.
+ * - idle: no message for 3 s.
  *
- * Prints CSV on rank 0: phase, bytes, samples, median, 95th percentile and maximum in us, round in us, wait (median of the ranks, maximum). */
+ * Columns: samples; median, 95th percentile and maximum of the window in us; round = (time of a whole round - the computing in
+ * it) / ranks, in us: valid across hosts too, and it includes both hand-overs between the threads; wait = processor time of the
+ * main thread / elapsed time of the phase (idle: of its last 2 s), median and maximum of the ranks: polling, sleeping, MPI and
+ * the hand-overs. CSV on rank 0's stdout. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,7 +104,7 @@ struct bench {
     struct link *link;
     struct worker worker;
     struct wait_policy wait;
-    uint8_t *received, *outgoing;    /* [LARGE_BYTES] owned */
+    uint8_t *received, *outgoing;       /* [LARGE_BYTES] owned */
     double hop_s[MAX_SAMPLES], round_s; /* samples of this rank; sum over rank 0's rounds of what is not computing */
     int n_hops;
 };

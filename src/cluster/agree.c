@@ -7,7 +7,8 @@
 #include "src/cluster/cluster.h"
 
 /* Appends before, "rank 2" or "ranks 2, 3", and after, for the marked ranks beyond `first`; nothing when there are none. */
-static void add_ranks(char *text, size_t size, const char *before, const char *marked, int32_t first, int32_t n_ranks, const char *after)
+static void add_ranks(char *text, size_t size, const char *before, const char *marked, int32_t first, int32_t n_ranks,
+                      const char *after)
 {
     int32_t n = 0;
     for (int32_t i = first + 1; i < n_ranks; i++) {
@@ -94,8 +95,8 @@ int cluster_agree_equal(struct cluster *c, uint64_t value, const char *what, str
     }
     if (first) {
         struct error text;
-        error_set(&text, "%s differs: rank %d (%s) has %016" PRIx64 ", rank 0 (%s) has %016" PRIx64, what, first, c->peers[first].host,
-                  values[first], c->peers[0].host, values[0]);
+        error_set(&text, "%s differs: rank %d (%s) has %016" PRIx64 ", rank 0 (%s) has %016" PRIx64, what, first,
+                  c->peers[first].host, values[first], c->peers[0].host, values[0]);
         add_ranks(text.text, sizeof text.text, " (also differing: ", differs, first, c->size, ")");
         error_set(err, "%s", text.text);
     }

@@ -16,7 +16,8 @@ static int is_set(const char *variable)
     return value && *value;
 }
 
-/* mpirun of Open MPI 4 and 5, and srun --mpi=pmix or pmi2, leave one of these. SLURM_PROCID alone is also set in a batch script. */
+/* mpirun of Open MPI 4 and 5, and srun --mpi=pmix or pmi2, leave one of these. SLURM_PROCID alone is also set in a batch script.
+ */
 static int started_by_launcher(void)
 {
     return is_set("OMPI_COMM_WORLD_SIZE") || is_set("PMIX_RANK") || is_set("PMI_RANK");
@@ -32,7 +33,8 @@ static int check_srun(struct error *err)
     return 0;
 }
 
-/* Starting alone, Open MPI would fork a daemon and look at every network first: 250 ms instead of 25. What the user has set stays. */
+/* Starting alone, Open MPI would fork a daemon and look at every network first: 250 ms instead of 25. What the user has set
+ * stays. */
 static int init_alone(int *argc, char ***argv, int *provided)
 {
     static const char *const settings[][2] = {
@@ -96,7 +98,8 @@ static void set_peers(struct cluster *c, const struct machine *machines)
     c->local_size = c->peers[c->rank].local_size;
 }
 
-/* Everybody's machine, handed round the ring: the first messages of the job use only connections that it needs anyway, and have a deadline. */
+/* Everybody's machine, handed round the ring: the first messages of the job use only connections that it needs anyway, and have a
+ * deadline. */
 static int meet(struct cluster *c, struct error *err)
 {
     struct machine *machines = calloc((size_t)c->size, sizeof *machines);

@@ -24,18 +24,19 @@ struct cluster {
     struct cluster_mpi *mpi;    /* private: communicators */
 };
 
-/* Starts MPI (FUNNELED) and fills the struct; installs the fatal() hook. Without mpirun or srun: Open MPI as an isolated singleton.
- * No first message within 60 s is fatal() (a wrong network interface, mostly). Collective. */
+/* Starts MPI (FUNNELED) and fills the struct; installs the fatal() hook. Without mpirun or srun: Open MPI as an isolated
+ * singleton. No first message within 60 s is fatal() (a wrong network interface, mostly). Collective. */
 int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err);
 /* Clean end of the job. Collective. */
 void cluster_finalize(struct cluster *c);
 
 /* Every rank brings what it has (status 0, or -1 and its error); returns 0 on all ranks if all brought 0, else -1 on all, with
- * the lowest failing rank's text in *err on every rank: as it is when all ranks failed with the same text, else "rank R (host): text (and ranks 2, 3)".
- * Waits without burning a core. Collective. */
+ * the lowest failing rank's text in *err on every rank: as it is when all ranks failed with the same text, else "rank R (host):
+ * text (and ranks 2, 3)". Waits without burning a core. Collective. */
 int cluster_agree(struct cluster *c, int status, struct error *err);
 
-/* Fails on all ranks unless all brought the same 64-bit value; *err says what ("the model file's header"), and which ranks differ from rank 0. Collective. */
+/* Fails on all ranks unless all brought the same 64-bit value; *err says what ("the model file's header"), and which ranks differ
+ * from rank 0. Collective. */
 int cluster_agree_equal(struct cluster *c, uint64_t value, const char *what, struct error *err);
 
 /* Everybody gets everybody's `bytes` bytes, in rank order. Collective; sleeps while waiting. */

@@ -47,7 +47,8 @@ int link_init(struct link **out, struct cluster *c, int32_t depth, size_t capaci
         return error_set(err, "%d messages in flight: at least 1 is needed", depth);
     }
     if (capacity > INT_MAX) {
-        return error_set(err, "a batch may need a message of %zu bytes, at most %d are possible: take a smaller -b", capacity, INT_MAX);
+        return error_set(err, "a batch may need a message of %zu bytes, at most %d are possible: take a smaller -b", capacity,
+                         INT_MAX);
     }
     struct link *l = calloc(1, sizeof *l);
     if (!l) {

@@ -1,8 +1,9 @@
 /* Moves batches around the ring: the only code that sends. SPDX-License-Identifier: MIT
  *
- * Non-blocking, polled by the main thread only. Each rank has `depth` receives posted and at most `depth` sends in progress, and every batch comes
- * home before a new one may leave rank 0, so no send can block. With one rank a sent message is copied into the oldest posted
- * receive's buffer. Misuse (more than `depth` at once, more than `capacity` bytes) and network failures are fatal(). */
+ * Non-blocking, polled by the main thread only. Each rank has `depth` receives posted and at most `depth` sends in progress, and
+ * every batch comes home before a new one may leave rank 0, so no send can block. With one rank a sent message is copied into the
+ * oldest posted receive's buffer. Misuse (more than `depth` at once, more than `capacity` bytes) and network failures are
+ * fatal(). */
 #ifndef SRC_CLUSTER_LINK_H
 #define SRC_CLUSTER_LINK_H
 
@@ -10,13 +11,15 @@
 
 struct link;
 
-/* Buffers of `capacity` bytes (at most INT_MAX) given to link_post_receive stay the caller's. Collective: the neighbours' first messages are exchanged here
- * (connection set-up and its cost happen before the first token); no answer within 60 s is fatal() and names both hosts. */
+/* Buffers of `capacity` bytes (at most INT_MAX) given to link_post_receive stay the caller's. Collective: the neighbours' first
+ * messages are exchanged here (connection set-up and its cost happen before the first token); no answer within 60 s is fatal()
+ * and names both hosts. */
 int link_init(struct link **l, struct cluster *c, int32_t depth, size_t capacity, struct error *err);
 /* Cancels posted receives. Every rank calls it, none waits for another. NULL allowed. */
 void link_free(struct link *l);
 
-/* Posts a receive from the previous rank into buffer; `tag` is given back when it completes. Completion is in the order of posting. */
+/* Posts a receive from the previous rank into buffer; `tag` is given back when it completes. Completion is in the order of
+ * posting. */
 void link_post_receive(struct link *l, void *buffer, int32_t tag);
 /* Starts sending n bytes to the next rank; the buffer is the link's until link_poll_sent gives its tag back. */
 void link_send(struct link *l, const void *buffer, size_t bytes, int32_t tag);

@@ -44,7 +44,8 @@ struct group_files {
     const char *mount, *limit, *use, *inactive, *active;
 };
 
-static const struct group_files version_1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file"};
+static const struct group_files version_1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                             "total_inactive_file", "total_active_file"};
 static const struct group_files version_2 = {"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file", "active_file"};
 
 /* What the group at `folder` leaves; UINT64_MAX when it has no limit or does not exist. */
@@ -67,7 +68,8 @@ static uint64_t group_available(const char *folder, const struct group_files *fi
     return use < limit ? limit - use : 0;
 }
 
-/* The tightest of a group and its parents. Inside a container the path may be that of the host: folders that do not exist are passed over. */
+/* The tightest of a group and its parents. Inside a container the path may be that of the host: folders that do not exist are
+ * passed over. */
 static uint64_t group_chain_available(const char *root, const char *group, const struct group_files *files)
 {
     char folder[PATH_MAX];

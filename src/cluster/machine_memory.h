@@ -6,8 +6,9 @@
 
 #include <stdint.h>
 
-/* Bytes that may still be taken: the least of MemAvailable and, for the process's control group (version 1 or 2) and each group above it, limit minus
- * use, where file cache counts as free. `root` goes before /proc and /sys ("" = this machine); UINT64_MAX when nothing is known. */
+/* Bytes that may still be taken: the least of MemAvailable and, for the process's control group (version 1 or 2) and each group
+ * above it, limit minus use, where file cache counts as free. `root` goes before /proc and /sys ("" = this machine); UINT64_MAX
+ * when nothing is known. */
 uint64_t machine_memory_available(const char *root);
 
 #endif

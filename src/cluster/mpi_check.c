@@ -34,7 +34,8 @@ int mpi_wait(MPI_Request *request, double limit_s)
     }
 }
 
-/* Open MPI excludes neither bridges nor USB networks: two boards that both hold 192.168.55.1 on l4tbr0 start well and hang at the first message. */
+/* Open MPI excludes neither bridges nor USB networks: two boards that both hold 192.168.55.1 on l4tbr0 start well and hang at the
+ * first message. */
 #define NETWORK_HINT "name the network that connects the boards: mpirun --mca btl_tcp_if_include 192.168.1.0/24 (its CIDR)"
 
 MPI_Comm mpi_duplicate(MPI_Comm from)

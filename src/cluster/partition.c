@@ -19,8 +19,8 @@ static void set_slices(const struct partition_input *in, const int32_t *counts, 
     }
 }
 
-/* best[rank * (n_layers + 1) + layer]: the load of the most loaded of ranks rank .. n_ranks-1 when they share layers layer .. n_layers-1 in
- * the best way, each owning at least one; UINT64_MAX = impossible. */
+/* best[rank * (n_layers + 1) + layer]: the load of the most loaded of ranks rank .. n_ranks-1 when they share layers layer ..
+ * n_layers-1 in the best way, each owning at least one; UINT64_MAX = impossible. */
 struct table {
     uint64_t *best; /* [n_ranks + 1, n_layers + 1] owned */
     int32_t n_layers;
@@ -36,9 +36,10 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* The fewest layers, but at least min_count, that `rank` may take from `layer` on so that the most loaded of it and the ranks after it is as light
- * as possible. *load is that lightest load. `own` is the rank's cost without layers. */
-static int32_t best_count(const struct partition_input *in, const struct table *t, int32_t rank, int32_t layer, uint64_t own, int32_t min_count, uint64_t *load)
+/* The fewest layers, but at least min_count, that `rank` may take from `layer` on so that the most loaded of it and the ranks
+ * after it is as light as possible. *load is that lightest load. `own` is the rank's cost without layers. */
+static int32_t best_count(const struct partition_input *in, const struct table *t, int32_t rank, int32_t layer, uint64_t own,
+                          int32_t min_count, uint64_t *load)
 {
     int32_t best = min_count;
     *load = UINT64_MAX;
@@ -69,7 +70,8 @@ int partition_balance(const struct partition_input *in, struct partition_slice *
 {
     assert(in->n_ranks > 0 && in->n_layers >= 0);
     if (in->n_ranks > in->n_layers + 1) {
-        return error_set(err, "%d ranks are too many for %d layers: at most %d (rank 0 may own none)", in->n_ranks, in->n_layers, in->n_layers + 1);
+        return error_set(err, "%d ranks are too many for %d layers: at most %d (rank 0 may own none)", in->n_ranks, in->n_layers,
+                         in->n_layers + 1);
     }
     struct table t = {.n_layers = in->n_layers};
     t.best = malloc(((size_t)in->n_ranks + 1) * ((size_t)in->n_layers + 1) * sizeof *t.best);
@@ -98,7 +100,8 @@ int partition_balance(const struct partition_input *in, struct partition_slice *
     return 0;
 }
 
-int partition_from_counts(const struct partition_input *in, const int32_t *counts, int32_t n_counts, struct partition_slice *slices, struct error *err)
+int partition_from_counts(const struct partition_input *in, const int32_t *counts, int32_t n_counts,
+                          struct partition_slice *slices, struct error *err)
 {
     if (n_counts != in->n_ranks) {
         return error_set(err, "--split names %d rank%s, the job has %d", n_counts, n_counts == 1 ? "" : "s", in->n_ranks);

@@ -9,9 +9,9 @@
 
 struct topology {
     hwloc_topology_t hwloc; /* owned */
-    hwloc_bitmap_t *cores;  /* [n_cores] owned: the usable processing units of each usable core, neighbours in the machine next to each other */
+    hwloc_bitmap_t *cores;  /* [n_cores] owned: the usable processing units of each usable core, in the machine's order */
     int32_t n_cores;
-    int32_t n_node_cores;   /* usable by all ranks of the node together; n_cores is less where each rank was given cores of its own */
+    int32_t n_node_cores; /* usable by all ranks of the node; n_cores is less where each rank was given cores of its own */
     int32_t share_first, share_n, n_threads; /* the plan */
     int bind;
 };
@@ -54,7 +54,8 @@ static pid_t find_launcher(int *is_open_mpi)
     pid_t pid = getppid(), parent;
     char name[64];
     *is_open_mpi = 0;
-    for (int level = 0; level < MAX_LEVELS && pid > 0 && read_process(pid, &parent, name, sizeof name) == 0; level++, pid = parent) {
+    for (int level = 0; level < MAX_LEVELS && pid > 0 && read_process(pid, &parent, name, sizeof name) == 0;
+         level++, pid = parent) {
         for (int i = 0; i < N_LAUNCHERS; i++) {
             if (strcmp(name, launchers[i].name) == 0) {
                 *is_open_mpi = launchers[i].is_open_mpi;
@@ -65,12 +66,13 @@ static pid_t find_launcher(int *is_open_mpi)
     return 0;
 }
 
-/* mpirun passes --bind-to, --cpu-set and --rankfile on to the ranks in these. Without any of them a binding is Open MPI's own idea. */
+/* mpirun passes --bind-to, --cpu-set and --rankfile on to the ranks in these. Without any of them a binding is Open MPI's own
+ * idea. */
 static int user_chose_binding(void)
 {
     static const char *const variables[] = {
-        "OMPI_MCA_hwloc_base_binding_policy", "OMPI_MCA_hwloc_base_cpu_set",          "OMPI_MCA_orte_rankfile", "OMPI_MCA_rmaps_rank_file_path",
-        "PRTE_MCA_hwloc_default_binding_policy", "PRTE_MCA_hwloc_default_cpu_list",
+        "OMPI_MCA_hwloc_base_binding_policy", "OMPI_MCA_hwloc_base_cpu_set",           "OMPI_MCA_orte_rankfile",
+        "OMPI_MCA_rmaps_rank_file_path",      "PRTE_MCA_hwloc_default_binding_policy", "PRTE_MCA_hwloc_default_cpu_list",
     };
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
         if (getenv(variables[i])) {
@@ -182,9 +184,10 @@ int32_t topology_n_cores(const struct topology *t)
 
 void topology_plan(struct topology *t, int32_t local_rank, int32_t local_size, int32_t *n_threads)
 {
-    /* Where the launcher gave every rank cores of its own (srun --cpus-per-task, --bind-to socket), only so many ranks share them. Launchers deal
-     * ranks out to sockets in turn: rank r is the (r / number of sockets)-th of its socket. */
-    int32_t n_sharers = (int32_t)(((int64_t)local_size * t->n_cores + t->n_node_cores / 2) / (t->n_node_cores > 0 ? t->n_node_cores : 1));
+    /* Where the launcher gave every rank cores of its own (srun --cpus-per-task, --bind-to socket), only so many ranks share
+     * them. Launchers deal ranks out to sockets in turn: rank r is the (r / number of sockets)-th of its socket. */
+    int32_t n_sharers = (int32_t)(((int64_t)local_size * t->n_cores + t->n_node_cores / 2) /
+                                  (t->n_node_cores > 0 ? t->n_node_cores : 1));
     n_sharers = n_sharers < 1 ? 1 : n_sharers > local_size ? local_size : n_sharers;
     int32_t index = local_rank / (local_size / n_sharers);
     index = index < n_sharers ? index : n_sharers - 1;

@@ -3,8 +3,8 @@
 
 #include "src/core/clock.h"
 
-/* 50 us: a message waits 25 us on average and 4 ranks that wait 3 ms each turn spend about an eighth of a core. 200 us halves that and
- * doubles the time of a hop. */
+/* 50 us: a message waits 25 us on average and 4 ranks that wait 3 ms each turn spend about an eighth of a core. 200 us halves
+ * that and doubles the time of a hop. */
 static const double spin_s = 20e-6, nap_us = 50, growth_s = 0.2;
 
 void wait_init(struct wait_policy *w)

@@ -1,7 +1,8 @@
 /* How a thread that polls waits between polls: at once, then briefly, then lazily. SPDX-License-Identifier: MIT
  *
- * Blocking MPI calls burn a core, so the main thread polls. It spins for 20 us after the last event, sleeps 50 us at a time while something
- * happened within the last busy_s, and longer and longer after that, up to longest_us: an idle rank costs next to nothing. */
+ * Blocking MPI calls burn a core, so the main thread polls. It spins for 20 us after the last event, sleeps 50 us at a time while
+ * something happened within the last busy_s, and longer and longer after that, up to longest_us: an idle rank costs next to
+ * nothing. */
 #ifndef SRC_CLUSTER_WAIT_H
 #define SRC_CLUSTER_WAIT_H
 
@@ -15,7 +16,8 @@ struct wait_policy {
 void wait_init(struct wait_policy *w);
 /* Something happened: the spin begins anew. */
 void wait_reset(struct wait_policy *w);
-/* How long to sleep now, microseconds; 0 = poll again at once. For callers that sleep on a condition variable with a time limit. */
+/* How long to sleep now, microseconds; 0 = poll again at once. For callers that sleep on a condition variable with a time limit.
+ */
 double wait_next_us(const struct wait_policy *w);
 /* Nothing happened: sleeps for wait_next_us. */
 void wait_idle(const struct wait_policy *w);

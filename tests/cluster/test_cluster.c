@@ -53,9 +53,12 @@ static void check_agree_equal(struct cluster *c)
     if (c->size > 1) {
         CHECK_INT(cluster_agree_equal(c, c->rank == 0 ? 1 : 2, "the header", &err), -1);
         char expected[1024];
-        snprintf(expected, sizeof expected, "the header differs: rank 1 (%s) has 0000000000000002, rank 0 (%s) has 0000000000000001%s",
-                 c->peers[1].host, c->peers[0].host,
-                 c->size == 4 ? " (also differing: ranks 2, 3)" : c->size == 3 ? " (also differing: rank 2)" : "");
+        snprintf(expected, sizeof expected,
+                 "the header differs: rank 1 (%s) has 0000000000000002, rank 0 (%s) has 0000000000000001%s", c->peers[1].host,
+                 c->peers[0].host,
+                 c->size == 4   ? " (also differing: ranks 2, 3)"
+                 : c->size == 3 ? " (also differing: rank 2)"
+                                : "");
         CHECK_TEXT(err.text, expected);
     }
 }
@@ -237,7 +240,8 @@ int main(int argc, char **argv)
     check_ring(&c);
     double end_s = clock_now_s();
     if (c.rank == 0) {
-        printf("%d ranks, %s: start %.0f ms, checks %.0f ms\n", c.size, cluster_library(), 1e3 * (started_s - start_s), 1e3 * (end_s - started_s));
+        printf("%d ranks, %s: start %.0f ms, checks %.0f ms\n", c.size, cluster_library(), 1e3 * (started_s - start_s),
+               1e3 * (end_s - started_s));
     }
     cluster_finalize(&c);
     return check_result();

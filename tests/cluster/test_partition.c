@@ -100,8 +100,9 @@ static void check_random(void)
         }
         check_contiguous(&in, slices);
         for (int32_t rank = 0; rank < in.n_ranks; rank++) {
-            CHECK_THAT(slices[rank].layer_end - slices[rank].layer_first == best[rank], "trial %d, %d layers, %d ranks: rank %d owns %d layers, expected %d",
-                       trial, in.n_layers, in.n_ranks, rank, slices[rank].layer_end - slices[rank].layer_first, best[rank]);
+            CHECK_THAT(slices[rank].layer_end - slices[rank].layer_first == best[rank],
+                       "trial %d, %d layers, %d ranks: rank %d owns %d layers, expected %d", trial, in.n_layers, in.n_ranks, rank,
+                       slices[rank].layer_end - slices[rank].layer_first, best[rank]);
         }
     }
 }
@@ -127,7 +128,8 @@ static void check_known(void)
         CHECK_INT(partition_balance(&in, slices, NULL), 0);
         check_contiguous(&in, slices);
         for (int32_t rank = 0; rank < in.n_ranks; rank++) {
-            CHECK_THAT(slices[rank].layer_end - slices[rank].layer_first == cases[i].counts[rank], "case %zu: rank %d owns %d layers, expected %d", i, rank,
+            CHECK_THAT(slices[rank].layer_end - slices[rank].layer_first == cases[i].counts[rank],
+                       "case %zu: rank %d owns %d layers, expected %d", i, rank,
                        slices[rank].layer_end - slices[rank].layer_first, cases[i].counts[rank]);
         }
     }

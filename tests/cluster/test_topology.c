@@ -32,7 +32,7 @@ static void check_plans(void)
         {orin_nano, 6, 1, 2, 0, 3, "3-5", "3", "5"},
         {orin_nano, 6, 3, 4, 0, 2, "4-5", "4", "5"}, /* shares of 1, 2, 1, 2 cores */
         {orin_nano, 6, 1, 2, 2, 2, "3-5", "3", "4"},
-        {orin_nano, 6, 1, 2, 5, 5, "3-5", "3", "4"}, /* more threads than cores wrap around */
+        {orin_nano, 6, 1, 2, 5, 5, "3-5", "3", "4"},     /* more threads than cores wrap around */
         {orin_nano, 6, 4, 7, 0, 1, "0-5", "0-5", "0-5"}, /* more ranks than cores: bind nothing */
         {agx_orin, 12, 2, 3, 0, 4, "8-11", "8", "11"},
         {two_threads_a_core, 4, 1, 2, 0, 2, "4-7", "4-5", "6-7"}, /* one thread a core */
@@ -69,7 +69,8 @@ static void check_this_machine(void)
         return;
     }
     long n_online = sysconf(_SC_NPROCESSORS_ONLN);
-    CHECK_THAT(topology_n_cores(t) >= 1 && topology_n_cores(t) <= n_online, "%d cores, %ld processing units", topology_n_cores(t), n_online);
+    CHECK_THAT(topology_n_cores(t) >= 1 && topology_n_cores(t) <= n_online, "%d cores, %ld processing units", topology_n_cores(t),
+               n_online);
     int32_t n_threads = 0;
     topology_plan(t, 0, 1, &n_threads);
     CHECK_INT(n_threads, topology_n_cores(t));
@@ -103,7 +104,8 @@ static void put(const char *path, const char *text)
 static void check_memory(void)
 {
     CHECK_THAT(mkdtemp(root) != NULL, "no folder %s", root);
-    CHECK_THAT(machine_memory_available(root) == UINT64_MAX, "%llu bytes where nothing is known", (unsigned long long)machine_memory_available(root));
+    CHECK_THAT(machine_memory_available(root) == UINT64_MAX, "%llu bytes where nothing is known",
+               (unsigned long long)machine_memory_available(root));
     put("/proc/meminfo", "MemTotal:        8000000 kB\nMemFree:          100000 kB\nMemAvailable:    5000000 kB\n");
     CHECK_INT(machine_memory_available(root), 5000000LL * 1024);
 
@@ -114,7 +116,8 @@ static void check_memory(void)
     CHECK_INT(machine_memory_available(root), 5000000LL * 1024);
     put("/sys/fs/cgroup/system.slice/memory.max", "1000000000\n");
     put("/sys/fs/cgroup/system.slice/memory.current", "700000000\n");
-    put("/sys/fs/cgroup/system.slice/memory.stat", "anon 500000000\nfile 210000000\ninactive_file 150000000\nactive_file 50000000\n");
+    put("/sys/fs/cgroup/system.slice/memory.stat",
+        "anon 500000000\nfile 210000000\ninactive_file 150000000\nactive_file 50000000\n");
     CHECK_INT(machine_memory_available(root), 500000000);
 
     /* Version 1, in a container that does not see its own group's folder. */

@@ -23,8 +23,8 @@ int main(void)
         for (int again = 0; cases[i].silence_s == 0 && us > 0 && again < 100; again++) {
             us = after(&w, 0); /* the spin is shorter than a turn of another process */
         }
-        CHECK_THAT(us >= cases[i].least_us && us <= cases[i].most_us, "after %g s: %g us, expected %g to %g", cases[i].silence_s, us,
-                   cases[i].least_us, cases[i].most_us);
+        CHECK_THAT(us >= cases[i].least_us && us <= cases[i].most_us, "after %g s: %g us, expected %g to %g", cases[i].silence_s,
+                   us, cases[i].least_us, cases[i].most_us);
     }
     w.busy_s = 0.1;
     w.longest_us = 1000;
