@@ -8,6 +8,7 @@
 
 struct loader {
     const struct gguf *file;
+    struct slice *slice;
     struct backend *backend;
     slice_progress_fn progress;
     void *progress_context;
@@ -36,7 +37,7 @@ static void read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
 }
 
 /* Finds tensor `name`, checks that it is [rows, cols] and reads it. must = 0: absent is fine and leaves *out zeroed. */
-static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, int must, struct tensor *out)
+static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, int must, struct tensor *out)
 {
     memset(out, 0, sizeof *out);
     const struct gguf_tensor *t = gguf_find_tensor(l->file, name);
@@ -54,13 +55,18 @@ static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t
         return error_set(l->err, "tensor %s begins at an odd place of the file, expected a multiple of 4", name);
     }
     read_ahead(l, t->data, t->bytes);
-    return l->backend->ops->import(l->backend, out, l->err);
+    return 0;
+}
+
+static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, struct tensor *out)
+{
+    return find_matrix(l, name, rows, cols, 1, out) ? -1 : l->backend->ops->import(l->backend, out, l->err);
 }
 
 /* A vector of F32 (norms, biases). */
-static int load_vector(struct loader *l, const char *name, int64_t n, int must, struct tensor *out)
+static int find_vector(struct loader *l, const char *name, int64_t n, int must, struct tensor *out)
 {
-    if (load_matrix(l, name, 1, n, must, out)) {
+    if (find_matrix(l, name, 1, n, must, out)) {
         return -1;
     }
     if (out->data && out->dtype != DTYPE_F32) {
@@ -69,58 +75,93 @@ static int load_vector(struct loader *l, const char *name, int64_t n, int must, 
     return 0;
 }
 
+static int load_vector(struct loader *l, const char *name, int64_t n, struct tensor *out)
+{
+    return find_vector(l, name, n, 1, out) ? -1 : l->backend->ops->import(l->backend, out, l->err);
+}
+
+/* Where a per-tensor scale acts. Source: ggml-org/llama.cpp, src/llama-graph.cpp: build_lora_mm (attention), build_ffn. */
+enum scale_rule { SCALE_NONE, SCALE_PRODUCT /* (W x) * s + b */, SCALE_SUM /* (W x + b) * s */ };
+
+/* The bias becomes b * s in memory of the slice's own. */
+static int scale_bias(struct loader *l, struct linear *linear)
+{
+    struct slice *slice = l->slice;
+    float **owned = realloc(slice->owned, sizeof *owned * (size_t)(slice->n_owned + 1));
+    float *scaled = malloc(sizeof *scaled * (size_t)linear->bias.cols);
+    if (owned) {
+        slice->owned = owned;
+    }
+    if (!owned || !scaled) {
+        free(scaled);
+        return error_set(l->err, "out of memory");
+    }
+    slice->owned[slice->n_owned++] = scaled;
+    const float *bias = linear->bias.data;
+    for (int64_t i = 0; i < linear->bias.cols; i++) {
+        scaled[i] = bias[i] * linear->scale;
+    }
+    linear->bias.data = scaled;
+    return 0;
+}
+
 /* "blk.3.attn_q" + ".weight", ".bias" and the per-tensor ".scale". */
-static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t cols, struct linear *out)
+static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t cols, enum scale_rule rule, struct linear *out)
 {
     char name[96];
     snprintf(name, sizeof name, "%s.weight", stem);
-    if (load_matrix(l, name, rows, cols, 1, &out->weight)) {
-        return -1;
-    }
-    snprintf(name, sizeof name, "%s.bias", stem);
-    if (load_vector(l, name, rows, 0, &out->bias)) {
+    if (load_matrix(l, name, rows, cols, &out->weight)) {
         return -1;
     }
     out->scale = 1;
     snprintf(name, sizeof name, "%s.scale", stem);
-    const struct gguf_tensor *scale = gguf_find_tensor(l->file, name);
+    const struct gguf_tensor *scale = rule == SCALE_NONE ? NULL : gguf_find_tensor(l->file, name);
     if (scale) {
         if (scale->type != DTYPE_F32 || scale->bytes != sizeof(float)) {
             return error_set(l->err, "tensor %s is not one F32 value", name);
         }
         memcpy(&out->scale, scale->data, sizeof(float));
     }
-    return 0;
+    snprintf(name, sizeof name, "%s.bias", stem);
+    if (find_vector(l, name, rows, 0, &out->bias)) {
+        return -1;
+    }
+    if (out->bias.data && rule == SCALE_SUM && out->scale != 1 && scale_bias(l, out)) {
+        return -1;
+    }
+    return out->bias.data ? l->backend->ops->import(l->backend, &out->bias, l->err) : 0;
 }
 
 static int load_layer(struct loader *l, const struct model_config *c, int32_t layer, struct layer_weights *w)
 {
     const struct layer_shape *shape = &c->layers[layer];
+    enum scale_rule ffn = c->arch->ffn_scales ? SCALE_SUM : SCALE_NONE;
     const struct {
         const char *stem;
         int64_t rows, cols;
+        enum scale_rule rule;
         struct linear *out;
     } linears[] = {
-        {"attn_q", (int64_t)shape->n_heads * c->k_dim, c->dim, &w->q},
-        {"attn_k", (int64_t)shape->n_kv_heads * c->k_dim, c->dim, &w->k},
-        {"attn_v", (int64_t)shape->n_kv_heads * c->v_dim, c->dim, &w->v},
-        {"attn_output", c->dim, (int64_t)shape->n_heads * c->v_dim, &w->output},
-        {"ffn_gate", shape->ffn_dim, c->dim, &w->gate},
-        {"ffn_up", shape->ffn_dim, c->dim, &w->up},
-        {"ffn_down", c->dim, shape->ffn_dim, &w->down},
+        {"attn_q", (int64_t)shape->n_heads * c->k_dim, c->dim, SCALE_PRODUCT, &w->q},
+        {"attn_k", (int64_t)shape->n_kv_heads * c->k_dim, c->dim, SCALE_PRODUCT, &w->k},
+        {"attn_v", (int64_t)shape->n_kv_heads * c->v_dim, c->dim, SCALE_PRODUCT, &w->v},
+        {"attn_output", c->dim, (int64_t)shape->n_heads * c->v_dim, SCALE_PRODUCT, &w->output},
+        {"ffn_gate", shape->ffn_dim, c->dim, ffn, &w->gate},
+        {"ffn_up", shape->ffn_dim, c->dim, ffn, &w->up},
+        {"ffn_down", c->dim, shape->ffn_dim, ffn, &w->down},
     };
     char name[96];
     snprintf(name, sizeof name, "blk.%d.attn_norm.weight", layer);
-    if (load_vector(l, name, c->dim, 1, &w->attn_norm)) {
+    if (load_vector(l, name, c->dim, &w->attn_norm)) {
         return -1;
     }
     snprintf(name, sizeof name, "blk.%d.ffn_norm.weight", layer);
-    if (load_vector(l, name, c->dim, 1, &w->ffn_norm)) {
+    if (load_vector(l, name, c->dim, &w->ffn_norm)) {
         return -1;
     }
     for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
         snprintf(name, sizeof name, "blk.%d.%s", layer, linears[i].stem);
-        if (load_linear(l, name, linears[i].rows, linears[i].cols, linears[i].out)) {
+        if (load_linear(l, name, linears[i].rows, linears[i].cols, linears[i].rule, linears[i].out)) {
             return -1;
         }
     }
@@ -135,8 +176,8 @@ static const char *head_stem(const struct gguf *file)
 
 static int load_head(struct loader *l, const struct model_config *c, struct slice *slice)
 {
-    if (load_vector(l, "output_norm.weight", c->dim, 1, &slice->output_norm) ||
-        load_linear(l, head_stem(l->file), c->n_vocab, c->dim, &slice->head)) {
+    if (load_vector(l, "output_norm.weight", c->dim, &slice->output_norm) ||
+        load_linear(l, head_stem(l->file), c->n_vocab, c->dim, SCALE_NONE, &slice->head)) {
         return -1;
     }
     int64_t first = slice->range.vocab_first, n = slice->range.vocab_end - first;
@@ -157,7 +198,7 @@ static int load_all(struct slice *slice, struct loader *l, const struct model_co
     if (!slice->layers) {
         return error_set(l->err, "out of memory for %d layers", r->layer_end - r->layer_first);
     }
-    if (r->embeds && load_matrix(l, "token_embd.weight", c->n_vocab, c->dim, 1, &slice->embed)) {
+    if (r->embeds && load_matrix(l, "token_embd.weight", c->n_vocab, c->dim, &slice->embed)) {
         return -1;
     }
     for (int32_t layer = r->layer_first; layer < r->layer_end; layer++) {
@@ -173,7 +214,7 @@ int slice_load(struct slice *slice, const struct gguf *file, const struct model_
 {
     memset(slice, 0, sizeof *slice);
     slice->range = *range;
-    struct loader l = {.file = file, .backend = backend, .progress = progress, .progress_context = progress_context, .err = err};
+    struct loader l = {.file = file, .slice = slice, .backend = backend, .progress = progress, .progress_context = progress_context, .err = err};
     l.total = slice_bytes(file, config, range);
     if (load_all(slice, &l, config)) {
         slice_free(slice);
@@ -184,6 +225,10 @@ int slice_load(struct slice *slice, const struct gguf *file, const struct model_
 
 void slice_free(struct slice *slice)
 {
+    for (int32_t i = 0; i < slice->n_owned; i++) {
+        free(slice->owned[i]);
+    }
+    free(slice->owned);
     free(slice->layers);
     memset(slice, 0, sizeof *slice);
 }

@@ -31,6 +31,8 @@ struct slice {
     struct layer_weights *layers; /* [layer_end - layer_first] owned */
     struct tensor embed;          /* [n_vocab, dim], when the stage embeds */
     struct tensor output_norm;    /* [1, dim] F32, when the stage owns vocabulary rows */
+    float **owned;                /* [n_owned] owned: biases that are not as in the file */
+    int32_t n_owned;
     struct linear head;           /* rows [vocab_first, vocab_end) of the output matrix (or of the tied embedding) */
 };
 
