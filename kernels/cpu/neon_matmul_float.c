@@ -2,8 +2,10 @@
  *
  * One row of activations: four weight rows together, read once. More: tiles of two weight rows by three rows of activations; with
  * many rows of activations the two weight rows are first widened into the scratch memory. */
+#include <math.h>
 #include <string.h>
 
+#include "kernels/cpu/math_ref.h"
 #include "kernels/cpu/neon_common.h"
 
 enum {
@@ -42,21 +44,13 @@ NEON_INLINE float load_weight(enum dtype type, const uint8_t *row, int32_t i)
     return type == DTYPE_F16 ? half_to_float(half) : bf16_to_float(half);
 }
 
-/* The elements [first, k) into the lanes they belong to, then the tree. */
-static float finish_lanes(enum dtype type, const float32x4_t acc[4], const uint8_t *row, const float *x, int32_t first, int32_t k)
+/* Adds the elements [first, k) to the lanes they belong to; returns the tree's sum. */
+static float finish_lanes(enum dtype type, float lane[LANES], const uint8_t *row, const float *x, int32_t first, int32_t k)
 {
-    float lane[LANES];
-    float32x4_t end[4];
-    for (int v = 0; v < 4; v++) {
-        vst1q_f32(lane + 4 * v, acc[v]);
-    }
     for (int32_t i = first; i < k; i++) {
-        lane[i - first] = __builtin_fmaf(load_weight(type, row, i), x[i], lane[i - first]);
+        lane[i - first] = fmaf(load_weight(type, row, i), x[i], lane[i - first]);
     }
-    for (int v = 0; v < 4; v++) {
-        end[v] = vld1q_f32(lane + 4 * v);
-    }
-    return sum_lanes_neon(end);
+    return sum_lanes_ref(lane);
 }
 
 /* nc weight rows times nx rows of activations; writes the first n_valid weight rows' outputs. */
@@ -95,8 +89,12 @@ NEON_INLINE void dot_tile(enum dtype type, const uint8_t *const *row, const int 
         NEON_UNROLL
         for (int c = 0; c < nc; c++) {
             if (c < n_valid) {
-                out[(size_t)i * out_stride + (size_t)c] =
-                    whole == k ? sum_lanes_neon(acc[i][c]) : finish_lanes(type, acc[i][c], row[c], x + (size_t)i * (size_t)k, whole, k);
+                float lane[LANES]; /* the accumulators' addresses must not escape: they would live in memory */
+                NEON_UNROLL
+                for (int v = 0; v < 4; v++) {
+                    vst1q_f32(lane + 4 * v, acc[i][c][v]);
+                }
+                out[(size_t)i * out_stride + (size_t)c] = finish_lanes(type, lane, row[c], x + (size_t)i * (size_t)k, whole, k);
             }
         }
     }
