@@ -28,8 +28,10 @@ int error_prefix(struct error *err, const char *format, ...)
         va_start(args, format);
         int n = vsnprintf(err->text, sizeof err->text, format, args);
         va_end(args);
-        size_t used = n < 0 ? 0 : (size_t)n < sizeof err->text ? (size_t)n : sizeof err->text - 1;
-        snprintf(err->text + used, sizeof err->text - used, ": %s", before.text);
+        size_t used = n < 0 ? 0 : (size_t)n;
+        if (used + 3 < sizeof err->text) {
+            snprintf(err->text + used, sizeof err->text - used, ": %.*s", (int)(sizeof err->text - used - 3), before.text);
+        }
     }
     return -1;
 }
