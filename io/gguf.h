@@ -70,7 +70,7 @@ int gguf_open_memory(struct gguf *file, const void *bytes, size_t n_bytes, struc
 const struct gguf_value *gguf_find(const struct gguf *file, const char *key);
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *file, const char *name);
 
-/* Read a scalar of any integer, float or bool kind with a range check; an absent key gives the default and 0, a wrong kind or
+/* Read a scalar of any integer, float (for i64 and bool: a whole number) or bool kind with a range check; an absent key gives the default and 0, a wrong kind or
  * a value out of range gives -1 and *err. gguf_require_* take an absent key as an error. */
 int gguf_get_i64(const struct gguf *file, const char *key, int64_t low, int64_t high, int64_t fallback, int64_t *out, struct error *err);
 int gguf_get_f64(const struct gguf *file, const char *key, double fallback, double *out, struct error *err);
@@ -78,12 +78,15 @@ int gguf_get_bool(const struct gguf *file, const char *key, int fallback, int *o
 int gguf_require_i64(const struct gguf *file, const char *key, int64_t low, int64_t high, int64_t *out, struct error *err);
 /* NULL data when the key is absent; -1 when it is no string. */
 int gguf_get_string(const struct gguf *file, const char *key, struct gguf_string *out, struct error *err);
-/* 1 when the key is a string equal to text. */
+/* 1 when the strings are equal. */
 int gguf_string_is(struct gguf_string s, const char *text);
 
-/* Element i of a value (scalar: i = 0) of integer/bool or any numeric kind. The caller has checked kind and count. */
+/* Element i of a value (scalar: i = 0) of integer/bool or any numeric kind; a u64 beyond INT64_MAX reads as INT64_MAX. The caller has checked kind and count. */
 int64_t gguf_element_i64(const struct gguf_value *value, uint64_t i);
 double gguf_element_f64(const struct gguf_value *value, uint64_t i);
+
+/* "u8", "string", ... */
+const char *gguf_kind_name(enum gguf_kind kind);
 
 /* Matrix view of a tensor: rows = product of dims[1..]; *err when the program cannot compute with its type or its data is not aligned to its
  * numbers (4 bytes for F32, else 2). out->data is NULL in a file without data (has_data == 0), which is no error. */

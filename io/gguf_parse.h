@@ -29,6 +29,4 @@ uint64_t gguf_load_u64(const uint8_t *p);
 enum { GGUF_SHOWN_BYTES = 96 };
 const char *gguf_shown(char out[GGUF_SHOWN_BYTES], struct gguf_string s);
 
-const char *gguf_kind_name(enum gguf_kind kind);
-
 #endif

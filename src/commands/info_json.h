@@ -1,0 +1,12 @@
+/* The JSON form of `llm info`. SPDX-License-Identifier: MIT */
+#ifndef SRC_COMMANDS_INFO_JSON_H
+#define SRC_COMMANDS_INFO_JSON_H
+
+#include <jansson.h>
+
+#include "io/gguf.h"
+
+/* Arrays of at most 256 elements are JSON arrays; a longer one is {"kind":, "count":, "first": [its first 8]}. NULL when out of memory. */
+json_t *info_json(const struct gguf *file, int with_tensors);
+
+#endif
