@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/cluster/cluster.h"
+#include "src/commands/info.h"
 #include "src/commands/run.h"
 #include "src/commands/tokenize.h"
 
@@ -16,6 +17,7 @@ static const struct {
     command_fn run;
 } commands[] = {
     {"run", command_run},
+    {"info", command_info},
     {"tokenize", command_tokenize},
 };
 

@@ -68,14 +68,13 @@ void mpi_ring_shift(MPI_Comm comm, const struct cluster_peer *peers, const void 
     MPI_Request receive, send;
     CHECK_MPI(MPI_Irecv(in, bytes, MPI_BYTE, previous, 0, comm, &receive));
     CHECK_MPI(MPI_Isend(out, bytes, MPI_BYTE, next, 0, comm, &send));
-    char me[CLUSTER_HOST_MAX + 32], peer[CLUSTER_HOST_MAX + 32];
-    rank_name(me, sizeof me, peers, rank);
+    char peer[CLUSTER_HOST_MAX + 32]; /* fatal() names this rank and its host */
     if (mpi_wait(&receive, MPI_START_LIMIT_S)) {
         rank_name(peer, sizeof peer, peers, previous);
-        fatal("%s got no message from %s within %d s at start; " NETWORK_HINT, me, peer, MPI_START_LIMIT_S);
+        fatal("no message came from %s within %d s at start; " NETWORK_HINT, peer, MPI_START_LIMIT_S);
     }
     if (mpi_wait(&send, MPI_START_LIMIT_S)) {
         rank_name(peer, sizeof peer, peers, next);
-        fatal("%s could not send to %s within %d s at start; " NETWORK_HINT, me, peer, MPI_START_LIMIT_S);
+        fatal("no message could be sent to %s within %d s at start; " NETWORK_HINT, peer, MPI_START_LIMIT_S);
     }
 }

@@ -73,97 +73,49 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
     return 0;
 }
 
-int job_partition(struct job *job, struct error *err)
+/* This rank's part of the plan. */
+static const struct plan_rank *mine(const struct job *job)
 {
-    struct cluster *c = job->cluster;
-    int32_t n = job->config.n_layers;
-    uint64_t *costs = calloc((size_t)n, sizeof *costs);
-    job->slices = calloc((size_t)c->size, sizeof *job->slices);
-    if (!costs || !job->slices) {
-        free(costs);
-        return error_set(err, "out of memory");
-    }
-    for (int32_t i = 0; i < n; i++) {
-        costs[i] = slice_layer_bytes(&job->file, i);
-    }
-    struct partition_input input = {.layer_cost = costs,
-                                    .n_layers = n,
-                                    .head_cost = slice_head_bytes(&job->file),
-                                    .n_vocab = job->config.n_vocab,
-                                    .n_ranks = c->size};
-    const struct option_ints *split = &job->options.split;
-    int status = split->given ? partition_from_counts(&input, split->values, split->n, job->slices, err)
-                              : partition_balance(&input, job->slices, err);
-    free(costs);
-    if (status) {
-        return -1;
-    }
-    const struct partition_slice *mine = &job->slices[c->rank];
-    job->range = (struct slice_range){.layer_first = mine->layer_first,
-                                      .layer_end = mine->layer_end,
-                                      .vocab_first = mine->vocab_first,
-                                      .vocab_end = mine->vocab_end,
-                                      .embeds = c->rank == 0};
-    return 0;
+    return &job->plan[job->cluster->rank];
 }
 
-static int32_t pages_per_slot(const struct job *job)
+static int divide(struct job *job, struct error *err)
 {
-    return (job->options.n_ctx + KV_PAGE - 1) / KV_PAGE;
+    const struct job_options *o = &job->options;
+    struct plan_options po = {.n_ranks = job->cluster->size,
+                              .split = &o->split,
+                              .n_ctx = o->n_ctx,
+                              .n_slots = o->n_slots,
+                              .max_rows = o->max_rows,
+                              .depth = o->depth,
+                              .k_type = (enum kv_type)o->k_type,
+                              .v_type = (enum kv_type)o->v_type};
+    job->plan = calloc((size_t)po.n_ranks, sizeof *job->plan);
+    return job->plan ? plan_make(&job->file, &job->config, &po, job->plan, err) : error_set(err, "out of memory");
 }
 
-static struct segment_options segment_options(const struct job *job)
+static unsigned long long megabytes(uint64_t bytes)
 {
-    struct segment_options o = {.max_rows = job->options.max_rows,
-                                .n_pages = job->n_pages,
-                                .k_type = (enum kv_type)job->options.k_type,
-                                .v_type = (enum kv_type)job->options.v_type};
-    return o;
+    return (unsigned long long)((bytes + MB - 1) / MB);
 }
 
-/* Buffers of a stage beside weights and KV: hidden and intermediates of a batch, batch buffers, logits. */
-static uint64_t buffer_bytes(const struct job *job)
+/* What this rank needs against --memory-limit, or what all ranks of this node need against what it has. */
+static int check_memory(const struct job *job, struct error *err)
 {
-    const struct model_config *c = &job->config;
-    uint64_t widest = 0;
-    for (int32_t i = job->range.layer_first; i < job->range.layer_end; i++) {
-        const struct layer_shape *s = &c->layers[i];
-        uint64_t wide = (uint64_t)(s->n_heads * c->k_dim + s->n_kv_heads * (c->k_dim + c->v_dim)) + 2u * (uint64_t)s->ffn_dim;
-        widest = wide > widest ? wide : widest;
+    static const char advice[] = "more ranks, a smaller -c or -b, or -ctk q8_0 -ctv q8_0 need less";
+    const struct cluster *c = job->cluster;
+    const struct plan_rank *p = mine(job);
+    uint64_t need = plan_total(p), limit = job->options.memory_limit, available = topology_memory_available(), node = 0;
+    for (int32_t i = 0; i < c->size; i++) {
+        node += strcmp(c->peers[i].host, c->peers[c->rank].host) == 0 ? plan_total(&job->plan[i]) : 0;
     }
-    uint64_t rows = (uint64_t)job->options.max_rows, dim = (uint64_t)c->dim, entries = 2u * (uint64_t)job->options.depth + 1;
-    uint64_t logits = job->range.vocab_end > job->range.vocab_first ? 2u * HEAD_MAX_ROWS * (uint64_t)c->n_vocab : 0;
-    return 4u * (rows * (2u * widest + dim) + entries * rows * dim + logits);
-}
-
-/* Weights + KV + buffers of all ranks of this node against what the node has, or of this rank against --memory-limit. */
-static int check_memory(struct job *job, struct error *err)
-{
-    struct segment_options so = segment_options(job);
-    uint64_t weights = slice_bytes(&job->file, &job->config, &job->range), buffers = buffer_bytes(job);
-    uint64_t kv = segment_kv_bytes(&job->config, job->range.layer_first, job->range.layer_end, &so);
-    uint64_t need = weights + kv + buffers, limit = job->options.memory_limit, available = topology_memory_available(), node = 0;
-    job->report.weight_bytes = weights;
-    job->report.kv_bytes = kv;
-    uint64_t *all = calloc((size_t)job->cluster->size, sizeof *all);
-    if (!all) {
-        fatal("out of memory");
-    }
-    cluster_allgather(job->cluster, &need, sizeof need, all);
-    for (int32_t i = 0; i < job->cluster->size; i++) {
-        node += strcmp(job->cluster->peers[i].host, job->cluster->peers[job->cluster->rank].host) == 0 ? all[i] : 0;
-    }
-    free(all);
-    const char *advice = "more ranks, a smaller -c or -b, or -ctk q8_0 -ctv q8_0 need less";
     if (limit && need > limit) {
-        return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s",
-                         (unsigned long long)(need / MB), (unsigned long long)(weights / MB), (unsigned long long)(kv / MB),
-                         (unsigned long long)(buffers / MB), (unsigned long long)(limit / MB), advice);
+        return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s", megabytes(need),
+                         megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes), megabytes(limit), advice);
     }
     if (!limit && available && node > available) {
         return error_set(err, "%llu MB are needed on this node (this rank: weights %llu, KV cache %llu, buffers %llu), %llu MB are free; %s",
-                         (unsigned long long)(node / MB), (unsigned long long)(weights / MB), (unsigned long long)(kv / MB),
-                         (unsigned long long)(buffers / MB), (unsigned long long)(available / MB), advice);
+                         megabytes(node), megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes), megabytes(available), advice);
     }
     return 0;
 }
@@ -196,23 +148,26 @@ static int make_backend(struct job *job, struct error *err)
     return 0;
 }
 
-static int make_stage_parts(struct job *job, struct error *err)
+static int make_parts(struct job *job, struct error *err)
 {
-    struct segment_options so = segment_options(job);
-    if (segment_init(&job->segment, &job->config, &job->slice, job->range.layer_first, job->range.layer_end, job->backend, &so, err)) {
+    const struct job_options *o = &job->options;
+    const struct slice_range *range = &mine(job)->range;
+    struct segment_options so = {.max_rows = o->max_rows,
+                                 .n_pages = plan_pages(o->n_ctx) * o->n_slots,
+                                 .k_type = (enum kv_type)o->k_type,
+                                 .v_type = (enum kv_type)o->v_type};
+    if (segment_init(&job->segment, &job->config, &job->slice, range->layer_first, range->layer_end, job->backend, &so, err)) {
         return -1;
     }
-    return job->range.vocab_end > job->range.vocab_first ? head_init(&job->head, &job->config, &job->slice, job->backend, err) : 0;
+    return range->vocab_end > range->vocab_first ? head_init(&job->head, &job->config, &job->slice, job->backend, err) : 0;
 }
 
 int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_context, struct error *err)
 {
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
-    job->n_pages = pages_per_slot(job) * job->options.n_slots;
-    if (cluster_agree(c, job_partition(job, err), err) || cluster_agree(c, check_memory(job, err), err) ||
-        cluster_agree(c, make_backend(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
-        cluster_agree(c, make_stage_parts(job, err), err)) {
+    if (cluster_agree(c, divide(job, err), err) || cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, make_backend(job, err), err) ||
+        cluster_agree(c, loading_run(job, err), err) || cluster_agree(c, make_parts(job, err), err)) {
         return -1;
     }
     int32_t max_rows = job->options.max_rows, n_slots = job->options.n_slots;
@@ -223,7 +178,7 @@ int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_contex
                   .dim = job->config.dim,
                   .n_stages = c->size},
         .n_slots = n_slots,
-        .max_pages_per_slot = pages_per_slot(job),
+        .max_pages_per_slot = plan_pages(job->options.n_ctx),
         .on_logits = on_logits,
         .on_logits_context = on_logits_context,
     };
@@ -242,9 +197,11 @@ void job_gather_reports(struct job *job, struct job_report *all)
     r->rank = job->cluster->rank;
     memcpy(r->host, job->cluster->peers[r->rank].host, sizeof r->host);
     snprintf(r->device, sizeof r->device, "%s", job->backend->ops->name);
-    r->layer_first = job->range.layer_first;
-    r->layer_end = job->range.layer_end;
-    r->owns_head = job->range.vocab_end > job->range.vocab_first;
+    r->layer_first = mine(job)->range.layer_first;
+    r->layer_end = mine(job)->range.layer_end;
+    r->owns_head = mine(job)->range.vocab_end > mine(job)->range.vocab_first;
+    r->weight_bytes = mine(job)->weight_bytes;
+    r->kv_bytes = mine(job)->kv_bytes;
     r->busy_s = job->stage.totals.busy_s;
     r->wait_s = job->stage.totals.wait_s;
     r->bytes_sent = counters.bytes_sent;
@@ -265,7 +222,7 @@ void job_close(struct job *job)
     }
     thread_pool_free(job->pool);
     topology_free(job->topology);
-    free(job->slices);
+    free(job->plan);
     model_config_free(&job->config);
     gguf_close(&job->file);
     memset(job, 0, sizeof *job);

@@ -3,9 +3,9 @@
 #define SRC_COMMANDS_JOB_H
 
 #include "src/cluster/cluster.h"
-#include "src/cluster/partition.h"
 #include "src/cluster/topology.h"
 #include "src/commands/options.h"
+#include "src/commands/plan.h"
 #include "src/engine/stage.h"
 #include "src/model/head.h"
 #include "src/model/segment.h"
@@ -41,8 +41,7 @@ struct job {
     struct job_options options;
     struct gguf file;
     struct model_config config;
-    struct partition_slice *slices; /* [size] owned */
-    struct slice_range range;
+    struct plan_rank *plan;         /* [size] owned: what each rank owns */
     struct topology *topology;
     struct thread_pool *pool;
     struct backend *backend;
@@ -51,7 +50,6 @@ struct job {
     struct head head;
     struct stage stage;
     struct job_report report;       /* this rank's */
-    int32_t n_pages;                /* of the KV pool */
 };
 
 /* Opens the model file on every rank and makes sure that all have the same one. options: copied; its strings are borrowed. Collective. */
@@ -65,8 +63,5 @@ void job_gather_reports(struct job *job, struct job_report *all);
 
 /* Zeroed and half-started jobs too. */
 void job_close(struct job *job);
-
-/* Divides layers by --split or by bytes. */
-int job_partition(struct job *job, struct error *err);
 
 #endif

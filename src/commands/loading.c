@@ -24,7 +24,7 @@ struct loading {
 /* What a rank tells the others at each tick. */
 struct tick {
     uint64_t done, total;
-    int32_t finished, layer_first, layer_end, reserved;
+    int32_t finished, reserved;
 };
 
 static void on_progress(void *context, uint64_t done, uint64_t total)
@@ -38,7 +38,7 @@ static void *load_main(void *argument)
 {
     struct loading *l = argument;
     struct job *job = l->job;
-    l->status = slice_load(&job->slice, &job->file, &job->config, &job->range, job->backend, on_progress, l, l->err);
+    l->status = slice_load(&job->slice, &job->file, &job->config, &job->plan[job->cluster->rank].range, job->backend, on_progress, l, l->err);
     if (l->status) {
         error_prefix(l->err, "%s", job->options.model);
     }
@@ -71,7 +71,7 @@ static void draw(const struct job *job, const struct tick *ticks, int again)
         double share = ticks[i].total ? (double)ticks[i].done / (double)ticks[i].total : ticks[i].finished;
         int bar = (int)(share * BAR_WIDTH);
         fprintf(stderr, "\r\033[Kllm: rank %d %-16.16s layers %3d-%-3d [%-*.*s] %3.0f %% of %.0f MB\n", i, job->cluster->peers[i].host,
-                ticks[i].layer_first, ticks[i].layer_end, BAR_WIDTH, bar, full, share * 100, (double)ticks[i].total / 1e6);
+                job->plan[i].range.layer_first, job->plan[i].range.layer_end, BAR_WIDTH, bar, full, share * 100, (double)ticks[i].total / 1e6);
     }
     fflush(stderr);
 }
@@ -95,9 +95,7 @@ static void watch(struct loading *l)
         }
         struct tick mine = {.done = atomic_load(&l->done),
                             .total = atomic_load(&l->total),
-                            .finished = atomic_load(&l->finished),
-                            .layer_first = job->range.layer_first,
-                            .layer_end = job->range.layer_end};
+                            .finished = atomic_load(&l->finished)};
         cluster_allgather(job->cluster, &mine, sizeof mine, ticks);
         n_finished = 0;
         for (int32_t i = 0; i < size; i++) {

@@ -93,13 +93,9 @@ void report_partition(const struct job *job)
 {
     const struct cluster *c = job->cluster;
     for (int32_t i = 0; i < c->size; i++) {
-        const struct partition_slice *s = &job->slices[i];
-        struct slice_range range = {.layer_first = s->layer_first,
-                                    .layer_end = s->layer_end,
-                                    .vocab_first = s->vocab_first,
-                                    .vocab_end = s->vocab_end,
-                                    .embeds = i == 0};
-        log_info("rank %d %-16.16s %s layers %d-%d of %d%s, %.0f MB", i, c->peers[i].host, job->backend->ops->name, s->layer_first, s->layer_end,
-                 job->config.n_layers, s->vocab_end > s->vocab_first ? " + head" : "", (double)slice_bytes(&job->file, &job->config, &range) / 1e6);
+        const struct plan_rank *p = &job->plan[i];
+        log_info("rank %d %-16.16s %s layers %d-%d of %d%s, %.0f MB", i, c->peers[i].host, job->backend->ops->name, p->range.layer_first,
+                 p->range.layer_end, job->config.n_layers, p->range.vocab_end > p->range.vocab_first ? " + head" : "",
+                 (double)p->weight_bytes / 1e6);
     }
 }

@@ -197,7 +197,7 @@ static int prepare_answer(struct run *r, struct error *err)
         return error_set(err, "%s: cannot be written: %s", o->logits_path, strerror(errno));
     }
     struct scheduler_options so = {.n_slots = r->job.options.n_slots,
-                                   .n_pages = (r->job.options.n_ctx + KV_PAGE - 1) / KV_PAGE * r->job.options.n_slots,
+                                   .n_pages = plan_pages(r->job.options.n_ctx) * r->job.options.n_slots,
                                    .max_rows = r->job.options.max_rows,
                                    .chunk = r->job.options.chunk};
     if (scheduler_init(&r->scheduler, &so, err) || generator_init(&r->generator, &r->job.stage, &r->scheduler, r->job.config.n_vocab, err)) {

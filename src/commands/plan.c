@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/commands/plan.h"
+
+#include <stdlib.h>
+
+#include "src/cluster/partition.h"
+#include "src/model/head.h"
+
+int32_t plan_pages(int32_t n_ctx)
+{
+    return (n_ctx + KV_PAGE - 1) / KV_PAGE;
+}
+
+/* Hidden and intermediates of a batch (f32 and int8 forms), batch buffers, logits. */
+static uint64_t buffer_bytes(const struct model_config *c, const struct plan_options *o, const struct slice_range *range)
+{
+    uint64_t widest = 0;
+    for (int32_t i = range->layer_first; i < range->layer_end; i++) {
+        const struct layer_shape *s = &c->layers[i];
+        uint64_t wide = (uint64_t)s->n_heads * (uint64_t)(c->k_dim + c->v_dim) + (uint64_t)s->n_kv_heads * (uint64_t)(c->k_dim + c->v_dim) +
+                        3 * (uint64_t)s->ffn_dim;
+        widest = wide > widest ? wide : widest;
+    }
+    uint64_t rows = (uint64_t)o->max_rows, dim = (uint64_t)c->dim;
+    uint64_t n_batches = (uint64_t)o->depth * (range->embeds ? 2 : 1) + 1;
+    uint64_t logits = range->vocab_end > range->vocab_first ? 2u * HEAD_MAX_ROWS * (uint64_t)c->n_vocab : 0;
+    return sizeof(float) * (rows * (widest + 2 * dim) + n_batches * rows * dim + logits);
+}
+
+static void measure(const struct gguf *file, const struct model_config *config, const struct plan_options *o, struct plan_rank *rank)
+{
+    struct segment_options so = {
+        .max_rows = o->max_rows, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .k_type = o->k_type, .v_type = o->v_type};
+    rank->weight_bytes = slice_bytes(file, config, &rank->range);
+    rank->kv_bytes = segment_kv_bytes(config, rank->range.layer_first, rank->range.layer_end, &so);
+    rank->buffer_bytes = buffer_bytes(config, o, &rank->range);
+}
+
+int plan_make(const struct gguf *file, const struct model_config *config, const struct plan_options *options, struct plan_rank *ranks, struct error *err)
+{
+    uint64_t *costs = calloc((size_t)config->n_layers, sizeof *costs);
+    struct partition_slice *slices = calloc((size_t)options->n_ranks, sizeof *slices);
+    int status = costs && slices ? 0 : error_set(err, "out of memory");
+    if (status == 0) {
+        for (int32_t i = 0; i < config->n_layers; i++) {
+            costs[i] = slice_layer_bytes(file, i);
+        }
+        struct partition_input input = {.layer_cost = costs,
+                                        .n_layers = config->n_layers,
+                                        .head_cost = slice_head_bytes(file),
+                                        .n_vocab = config->n_vocab,
+                                        .n_ranks = options->n_ranks};
+        const struct option_ints *split = options->split;
+        status = split && split->given ? partition_from_counts(&input, split->values, split->n, slices, err) : partition_balance(&input, slices, err);
+    }
+    for (int32_t i = 0; status == 0 && i < options->n_ranks; i++) {
+        ranks[i].range = (struct slice_range){.layer_first = slices[i].layer_first,
+                                              .layer_end = slices[i].layer_end,
+                                              .vocab_first = slices[i].vocab_first,
+                                              .vocab_end = slices[i].vocab_end,
+                                              .embeds = i == 0};
+        measure(file, config, options, &ranks[i]);
+    }
+    free(costs);
+    free(slices);
+    return status;
+}
+
+uint64_t plan_total(const struct plan_rank *rank)
+{
+    return rank->weight_bytes + rank->kv_bytes + rank->buffer_bytes;
+}
