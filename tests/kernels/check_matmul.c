@@ -162,7 +162,8 @@ int check_matmul(const struct cpu_kernels *table, const struct cpu_kernels *ref,
             continue;
         }
         for (int s = 0; s < N_SHAPES && !failed; s++) {
-            int32_t k = info->quantised ? info->block * (1 + random_below(&seed, 512 / info->block)) : 1 + random_below(&seed, 300);
+            int32_t blocks = 1 + random_below(&seed, info->quantised ? 512 / info->block : 1);
+            int32_t k = info->quantised ? info->block * blocks : 1 + 13 * s; /* every remainder of 16 */
             int32_t n_cols = 1 + random_below(&seed, MAX_WEIGHT_ROWS);
             int32_t n_rows = s % 4 == 0 ? 1 : s % 4 == 1 ? 1 + random_below(&seed, MAX_ACT_ROWS) : 1 + random_below(&seed, 12);
             failed = compare_shape(table, ref, (enum dtype)type, (enum weight_mode)(s % WEIGHTS_N_MODES), k, n_cols, n_rows, &seed);
