@@ -93,7 +93,7 @@ greedy=(--temp 0)
 for model in "${models[@]}"; do
     # Asking for an instruction set that the machine lacks, or for more ranks than there are layers, is the user's error: exit status 2.
     isas=
-    for isa in scalar avx2 avx512 neon; do
+    for isa in scalar avx2 avx512novnni avx512 neon; do
         run "$work/probe" 0 1 512 $isa "${greedy[@]}"
         case $? in
         0) isas="$isas $isa" ;;
