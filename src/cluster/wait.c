@@ -9,7 +9,7 @@ static const double spin_s = 20e-6, nap_us = 50, growth_s = 0.2;
 
 void wait_init(struct wait_policy *w)
 {
-    *w = (struct wait_policy){.busy_s = 1, .longest_us = 2000, .last_s = clock_now_s()};
+    *w = (struct wait_policy){.busy_s = 1, .longest_us = 3000, .last_s = clock_now_s()};
 }
 
 void wait_reset(struct wait_policy *w)

@@ -12,7 +12,7 @@ struct wait_policy {
     double last_s;     /* clock_now_s() of the last event */
 };
 
-/* The policy of the message loop: busy_s 1, longest_us 2000. The fields may be changed afterwards. The wait begins now. */
+/* The policy of the message loop: busy_s 1, longest_us 3000. The fields may be changed afterwards. The wait begins now. */
 void wait_init(struct wait_policy *w);
 /* Something happened: the spin begins anew. */
 void wait_reset(struct wait_policy *w);
