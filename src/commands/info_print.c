@@ -279,20 +279,13 @@ static void print_totals(FILE *out, const struct gguf *file)
     }
 }
 
-int info_print(FILE *out, const struct gguf *file, int as_json, int with_tensors, struct error *err)
+int info_print(FILE *out, const struct gguf *file, int with_tensors, struct error *err)
 {
-    int failed = 0;
-    if (as_json) {
-        json_t *root = info_json(file, with_tensors);
-        failed = !root || json_dumpf(root, out, JSON_COMPACT) || fputc('\n', out) == EOF;
-        json_decref(root);
-    } else {
-        print_head(out, file);
-        print_metadata(out, file);
-        if (with_tensors) {
-            print_tensors(out, file);
-        }
-        print_totals(out, file);
+    print_head(out, file);
+    print_metadata(out, file);
+    if (with_tensors) {
+        print_tensors(out, file);
     }
-    return failed || fflush(out) || ferror(out) ? error_set(err, "the description of %s cannot be written", file->parts[0].path) : 0;
+    print_totals(out, file);
+    return fflush(out) || ferror(out) ? error_set(err, "the description of %s cannot be written", file->parts[0].path) : 0;
 }

@@ -11,9 +11,9 @@ struct info_total {
     uint64_t n_tensors, n_elements, bytes;
 };
 
-/* Tables for people, lines of metadata cut at 120 columns, text escaped so that no byte of the file reaches the terminal as a command; or with
- * as_json one object: path, version, has_data, parts, metadata, totals, and tensors when with_tensors. -1 with *err: cannot be written. */
-int info_print(FILE *out, const struct gguf *file, int as_json, int with_tensors, struct error *err);
+/* Tables for people: lines of metadata cut at 120 columns, text escaped so that no byte of the file reaches the terminal as a command.
+ * -1 with *err: cannot be written. */
+int info_print(FILE *out, const struct gguf *file, int with_tensors, struct error *err);
 
 /* Sums over the tensors by type, in the order of type numbers; returns how many types there are. */
 int32_t info_totals(const struct gguf *file, struct info_total totals[DTYPE_COUNT]);

@@ -21,6 +21,11 @@ void job_options_default(struct job_options *o)
     o->n_slots = 1;
 }
 
+int32_t job_default_ctx(const struct model_config *config)
+{
+    return config->n_ctx_train < DEFAULT_CTX ? config->n_ctx_train : DEFAULT_CTX;
+}
+
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
@@ -57,11 +62,10 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
         return -1;
     }
     struct job_options *o = &job->options;
-    int32_t n_train = job->config.n_ctx_train;
     if (o->n_ctx == 0) {
-        o->n_ctx = n_train < DEFAULT_CTX ? n_train : DEFAULT_CTX;
-    } else if (o->n_ctx > n_train && cluster->rank == 0) {
-        log_warn("-c %d is more than the %d positions that the model was made for", o->n_ctx, n_train);
+        o->n_ctx = job_default_ctx(&job->config);
+    } else if (o->n_ctx > job->config.n_ctx_train && cluster->rank == 0) {
+        log_warn("-c %d is more than the %d positions that the model was made for", o->n_ctx, job->config.n_ctx_train);
     }
     if (o->chunk == 0) {
         o->chunk = cluster->size > 1 ? DEFAULT_CHUNK_PIPELINE : DEFAULT_ROWS;

@@ -24,6 +24,8 @@ struct job_options {
     int32_t n_slots;          /* sequences at a time; set by the command */
 };
 void job_options_default(struct job_options *o);
+/* Context when none is asked for: min(model's, 4096). */
+int32_t job_default_ctx(const struct model_config *config);
 
 /* One rank's answer to "who are you and what did you do", for the start line, the summary and --json. */
 struct job_report {
