@@ -4,6 +4,8 @@
 #ifndef KERNELS_CPU_NEON_UNPACK_H
 #define KERNELS_CPU_NEON_UNPACK_H
 
+#include <string.h>
+
 #include "kernels/cpu/neon_common.h"
 
 /* A type as the loops see it; always a constant, so that they fold it away. */
@@ -102,7 +104,9 @@ NEON_INLINE void fifth_bits(const uint8_t *bits, uint8x16_t q[2])
 {
     static const uint8_t spread[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     static const uint8_t bit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    uint8x16_t source = vreinterpretq_u8_u32(vld1q_dup_u32((const uint32_t *)(const void *)bits));
+    uint32_t word;
+    memcpy(&word, bits, sizeof word); /* not aligned to 4 */
+    uint8x16_t source = vreinterpretq_u8_u32(vdupq_n_u32(word));
     uint8x16_t index = vld1q_u8(spread), mask = vld1q_u8(bit), sixteen = vdupq_n_u8(16);
     q[0] = vandq_u8(vtstq_u8(vqtbl1q_u8(source, index), mask), sixteen);
     q[1] = vandq_u8(vtstq_u8(vqtbl1q_u8(source, vaddq_u8(index, vdupq_n_u8(2))), mask), sixteen);
