@@ -1,8 +1,10 @@
-/* Attention of the CPU backend: which queries and pages a task takes, and how groups of pages are combined. SPDX-License-Identifier: MIT
+/* Attention of the CPU backend: which queries and pages a task takes, and how groups of pages are combined.
+ * SPDX-License-Identifier: MIT
  *
- * A task is a tile of queries that share a kv head. With enough tiles each task walks through all groups of pages of its tile; with
- * few (a single row with a long context) tasks are single groups, in waves that fit the memory for partial results, and a
- * second pass combines a wave in order. Both give the same bits: a group's result and the order of combining are the contract's. */
+ * A task is a tile of queries that share a kv head. With enough tiles each task walks through all groups of pages of its tile;
+ * with few (a single row with a long context) tasks are single groups, in waves that fit the memory for partial results, and a
+ * second pass combines a wave in order. Both give the same bits: a group's result and the order of combining are the contract's.
+ */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -18,30 +20,41 @@ enum {
 
 /* One thread's memory for a tile. */
 struct tile_memory {
-    void *kernel;       /* the table's own scratch */
-    const float **q;    /* [attend_queries] */
-    int32_t *n_visible; /* [attend_queries] */
-    float *m, *l;       /* [attend_queries] of a group */
-    float *o;           /* [attend_queries, v_dim] of a group */
+    void *kernel;         /* the table's own scratch */
+    const float **q;      /* [attend_queries] */
+    int32_t *n_visible;   /* [attend_queries] */
+    float *m, *l;         /* [attend_queries] of a group */
+    float *o;             /* [attend_queries, v_dim] of a group */
     float *all_m, *all_l; /* [attend_queries] of the groups so far */
 };
 
 /* Lays the parts out from `base`, which may be NULL; returns the bytes they take. */
-static size_t place_tile_memory(const struct cpu_kernels *kernels, int32_t k_dim, int32_t v_dim, char *base, struct tile_memory *out)
+static size_t place_tile_memory(const struct cpu_kernels *kernels, int32_t k_dim, int32_t v_dim, char *base,
+                                struct tile_memory *out)
 {
     size_t n = (size_t)kernels->attend_queries, used = 0;
     size_t sizes[8] = {kernels->attend_scratch_bytes(k_dim, v_dim, kernels->attend_queries),
-                       n * sizeof *out->q, n * sizeof *out->n_visible, n * sizeof(float), n * sizeof(float),
-                       n * (size_t)v_dim * sizeof(float), n * sizeof(float), n * sizeof(float)};
+                       n * sizeof *out->q,
+                       n * sizeof *out->n_visible,
+                       n * sizeof(float),
+                       n * sizeof(float),
+                       n * (size_t)v_dim * sizeof(float),
+                       n * sizeof(float),
+                       n * sizeof(float)};
     size_t at[8];
     for (int i = 0; i < 8; i++) {
         at[i] = used;
         used += cpu_round_up(sizes[i]);
     }
     if (base) {
-        *out = (struct tile_memory){.kernel = base + at[0], .q = (const float **)(base + at[1]), .n_visible = (int32_t *)(base + at[2]),
-                                    .m = (float *)(base + at[3]), .l = (float *)(base + at[4]), .o = (float *)(base + at[5]),
-                                    .all_m = (float *)(base + at[6]), .all_l = (float *)(base + at[7])};
+        *out = (struct tile_memory){.kernel = base + at[0],
+                                    .q = (const float **)(base + at[1]),
+                                    .n_visible = (int32_t *)(base + at[2]),
+                                    .m = (float *)(base + at[3]),
+                                    .l = (float *)(base + at[4]),
+                                    .o = (float *)(base + at[5]),
+                                    .all_m = (float *)(base + at[6]),
+                                    .all_l = (float *)(base + at[7])};
     }
     return used;
 }
@@ -88,7 +101,7 @@ struct attention_call {
     const struct attention_spec *spec;
     const struct cpu_kv_layer *layer;
     struct backend_act *out;
-    int32_t heads;  /* query heads of a kv head */
+    int32_t heads; /* query heads of a kv head */
     int32_t n_tiles;
     int32_t first_group, n_groups; /* of a wave */
 };
@@ -135,8 +148,8 @@ static size_t head_offset(const struct attention_call *call, const struct tile *
 }
 
 /* m, l and o of every query of the tile over one group. */
-static void attend_group(const struct attention_call *call, const struct tile *tile, int32_t group, const struct tile_memory *memory,
-                         float *m, float *l, float *o)
+static void attend_group(const struct attention_call *call, const struct tile *tile, int32_t group,
+                         const struct tile_memory *memory, float *m, float *l, float *o)
 {
     const struct backend_rows *rows = &call->self->rows;
     const struct cpu_kv_layer *layer = call->layer;
@@ -158,11 +171,21 @@ static void attend_group(const struct attention_call *call, const struct tile *t
         k_pages[p] = layer->k + index * layer->k_page_bytes;
         v_pages[p] = layer->v + index * layer->v_page_bytes;
     }
-    struct attend_job job = {.q = memory->q, .n_visible = memory->n_visible, .n_queries = tile->n,
-                             .k_pages = k_pages, .v_pages = v_pages, .n_pages = n_pages,
-                             .k_dim = layer->shape.k_dim, .v_dim = layer->shape.v_dim,
-                             .k_type = call->spec->kv->k_type, .v_type = call->spec->kv->v_type,
-                             .scale = call->spec->scale, .m = m, .l = l, .o = o, .scratch = memory->kernel};
+    struct attend_job job = {.q = memory->q,
+                             .n_visible = memory->n_visible,
+                             .n_queries = tile->n,
+                             .k_pages = k_pages,
+                             .v_pages = v_pages,
+                             .n_pages = n_pages,
+                             .k_dim = layer->shape.k_dim,
+                             .v_dim = layer->shape.v_dim,
+                             .k_type = call->spec->kv->k_type,
+                             .v_type = call->spec->kv->v_type,
+                             .scale = call->spec->scale,
+                             .m = m,
+                             .l = l,
+                             .o = o,
+                             .scratch = memory->kernel};
     call->self->kernels.attend(&job);
 }
 
@@ -172,8 +195,16 @@ static void combine(float m, float l, const float *o, int32_t n, float *all_m, f
     if (m == -INFINITY) {
         return;
     }
+    if (*all_m == -INFINITY) { /* a is 0 and b is 1: what the lines below give, at the price of a copy */
+        *all_l = l + 0.0f;
+        for (int32_t d = 0; d < n; d++) {
+            all_o[d] = o[d] + 0.0f;
+        }
+        *all_m = m;
+        return;
+    }
     float largest = *all_m > m ? *all_m : m;
-    float a = *all_m == -INFINITY ? 0.0f : math_exp(*all_m - largest), b = math_exp(m - largest);
+    float a = math_exp(*all_m - largest), b = math_exp(m - largest);
     *all_l = fmaf(*all_l, a, l * b);
     for (int32_t d = 0; d < n; d++) {
         all_o[d] = fmaf(all_o[d], a, o[d] * b);
@@ -191,8 +222,8 @@ static void start_tile(const struct attention_call *call, const struct tile *til
     }
 }
 
-static void combine_tile(const struct attention_call *call, const struct tile *tile, const float *m, const float *l, const float *o,
-                         float *all_m, float *all_l)
+static void combine_tile(const struct attention_call *call, const struct tile *tile, const float *m, const float *l,
+                         const float *o, float *all_m, float *all_l)
 {
     int32_t v_dim = call->layer->shape.v_dim;
     for (int32_t i = 0; i < tile->n; i++) {

@@ -1,4 +1,5 @@
-/* Matmul of the CPU backend: cuts the weight rows of all matrices of a call into tasks for the pool. SPDX-License-Identifier: MIT */
+/* Matmul of the CPU backend: cuts the weight rows of all matrices of a call into tasks for the pool. SPDX-License-Identifier: MIT
+ */
 #include <assert.h>
 
 #include "kernels/cpu/backend_cpu.h"

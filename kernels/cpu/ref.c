@@ -114,68 +114,68 @@ static void matmul_float(enum dtype type, const void *w, size_t row_bytes, int32
     }
 }
 
-static void matmul_f32_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                           float *out, size_t out_stride, void *scratch)
+static void matmul_f32_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                           size_t out_stride, void *scratch)
 {
     matmul_float(DTYPE_F32, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_f16_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                           float *out, size_t out_stride, void *scratch)
+static void matmul_f16_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                           size_t out_stride, void *scratch)
 {
     matmul_float(DTYPE_F16, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_bf16_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_bf16_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_float(DTYPE_BF16, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q4_0_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q4_0_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q4_0, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q4_1_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q4_1_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q4_1, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q5_0_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q5_0_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q5_0, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q5_1_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q5_1_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q5_1, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q8_0_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q8_0_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q8_0, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q4_k_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q4_k_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q4_K, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q5_k_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q5_k_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q5_K, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q6_k_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_q6_k_ref(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_quantised(DTYPE_Q6_K, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
@@ -223,10 +223,17 @@ void cpu_kernels_init_ref(struct cpu_kernels *table)
 {
     *table = (struct cpu_kernels){
         .isa = "scalar",
-        .matmul = {[DTYPE_F32] = matmul_f32_ref, [DTYPE_F16] = matmul_f16_ref, [DTYPE_BF16] = matmul_bf16_ref,
-                   [DTYPE_Q4_0] = matmul_q4_0_ref, [DTYPE_Q4_1] = matmul_q4_1_ref, [DTYPE_Q5_0] = matmul_q5_0_ref,
-                   [DTYPE_Q5_1] = matmul_q5_1_ref, [DTYPE_Q8_0] = matmul_q8_0_ref, [DTYPE_Q4_K] = matmul_q4_k_ref,
-                   [DTYPE_Q5_K] = matmul_q5_k_ref, [DTYPE_Q6_K] = matmul_q6_k_ref},
+        .matmul = {[DTYPE_F32] = matmul_f32_ref,
+                   [DTYPE_F16] = matmul_f16_ref,
+                   [DTYPE_BF16] = matmul_bf16_ref,
+                   [DTYPE_Q4_0] = matmul_q4_0_ref,
+                   [DTYPE_Q4_1] = matmul_q4_1_ref,
+                   [DTYPE_Q5_0] = matmul_q5_0_ref,
+                   [DTYPE_Q5_1] = matmul_q5_1_ref,
+                   [DTYPE_Q8_0] = matmul_q8_0_ref,
+                   [DTYPE_Q4_K] = matmul_q4_k_ref,
+                   [DTYPE_Q5_K] = matmul_q5_k_ref,
+                   [DTYPE_Q6_K] = matmul_q6_k_ref},
         .quantize = quantize_ref,
         .rms_norm = rms_norm_ref,
         .silu_gate = silu_gate_ref,

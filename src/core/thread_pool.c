@@ -15,7 +15,8 @@ enum {
     SPINS_BEFORE_YIELD = 2000 /* the caller's wait for the last item, then it lets others run */
 };
 
-/* Long enough for the serial part between two operations of a step, short enough to cost nothing while a stage waits for the network. */
+/* Long enough for the serial part between two operations of a step, short enough to cost nothing while a stage waits for the
+ * network. */
 static const double spin_s = 40e-6;
 
 struct worker {
@@ -24,8 +25,8 @@ struct worker {
     int32_t index;
 };
 
-/* A run is open or closed; workers enter an open run, take tickets and leave, and the caller returns when it has closed the run and
- * all who entered have left. Workers that sleep through a run are not waited for. */
+/* A run is open or closed; workers enter an open run, take tickets and leave, and the caller returns when it has closed the run
+ * and all who entered have left. Workers that sleep through a run are not waited for. */
 struct thread_pool {
     _Alignas(CACHE_LINE) atomic_uint gate;  /* bit 0: a run is open; the rest: 2 for each worker inside */
     _Alignas(CACHE_LINE) atomic_uint epoch; /* runs so far: what idle workers watch */
@@ -87,8 +88,8 @@ static int spin_for_run(struct thread_pool *pool, unsigned seen)
     return 0;
 }
 
-/* n_sleepers is raised before the epoch is read, and thread_pool_run raises the epoch before it reads n_sleepers (both sequentially
- * consistent): one of the two sees the other, so no wake-up is lost. */
+/* n_sleepers is raised before the epoch is read, and thread_pool_run raises the epoch before it reads n_sleepers (both
+ * sequentially consistent): one of the two sees the other, so no wake-up is lost. */
 static void sleep_until_run(struct thread_pool *pool, unsigned seen)
 {
     pthread_mutex_lock(&pool->mutex);
@@ -172,7 +173,8 @@ static int n_allowed_cpus(void)
     return CPU_COUNT(&set);
 }
 
-int thread_pool_init(struct thread_pool **out, int32_t n_threads, thread_pool_start_fn start, void *start_context, struct error *err)
+int thread_pool_init(struct thread_pool **out, int32_t n_threads, thread_pool_start_fn start, void *start_context,
+                     struct error *err)
 {
     if (n_threads < 1) {
         return error_set(err, "thread pool: %d threads; expected at least 1", n_threads);

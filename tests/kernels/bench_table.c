@@ -49,7 +49,8 @@ static void bench_attend(const struct cpu_kernels *table, enum kv_type type, int
     static const char *const names[KV_N_TYPES] = {"f32", "f16", "q8_0"};
     size_t page_bytes = KV_PAGE * backend_kv_row_bytes(HEAD, type);
     struct guarded k = guarded_alloc(page_bytes * KV_GROUP, 64), v = guarded_alloc(page_bytes * KV_GROUP, 64);
-    struct guarded q = guarded_alloc((size_t)(n_queries * HEAD) * 4, 64), o = guarded_alloc((size_t)(n_queries * (HEAD + 2)) * 4, 64);
+    struct guarded q = guarded_alloc((size_t)(n_queries * HEAD) * 4, 64),
+                   o = guarded_alloc((size_t)(n_queries * (HEAD + 2)) * 4, 64);
     struct guarded scratch = guarded_alloc(table->attend_scratch_bytes(HEAD, HEAD, n_queries), 64);
     const float *rows[64];
     int32_t n_visible[64];
@@ -67,9 +68,21 @@ static void bench_attend(const struct cpu_kernels *table, enum kv_type type, int
         v_pages[p] = (char *)v.data + (size_t)p * page_bytes;
     }
     float *results = o.data;
-    struct attend_job job = {.q = rows, .n_visible = n_visible, .n_queries = n_queries, .k_pages = k_pages, .v_pages = v_pages,
-                             .n_pages = KV_GROUP, .k_dim = HEAD, .v_dim = HEAD, .k_type = type, .v_type = type, .scale = 0.1f,
-                             .m = results, .l = results + n_queries, .o = results + 2 * n_queries, .scratch = scratch.data};
+    struct attend_job job = {.q = rows,
+                             .n_visible = n_visible,
+                             .n_queries = n_queries,
+                             .k_pages = k_pages,
+                             .v_pages = v_pages,
+                             .n_pages = KV_GROUP,
+                             .k_dim = HEAD,
+                             .v_dim = HEAD,
+                             .k_type = type,
+                             .v_type = type,
+                             .scale = 0.1f,
+                             .m = results,
+                             .l = results + n_queries,
+                             .o = results + 2 * n_queries,
+                             .scratch = scratch.data};
     double times[N_RUNS], warm;
     for (int i = -1; i < N_RUNS; i++) {
         double start = clock_now_s();
@@ -113,7 +126,8 @@ void bench_table(const struct cpu_kernels *table)
 {
     uint64_t seed = 2;
     size_t n = (size_t)MAX_BENCH_ROWS * K;
-    struct guarded x = guarded_alloc(n * 4, 64), q = guarded_alloc(n, 64), d = guarded_alloc(n / 8, 64), sum = guarded_alloc(n / 8, 64);
+    struct guarded x = guarded_alloc(n * 4, 64), q = guarded_alloc(n, 64), d = guarded_alloc(n / 8, 64),
+                   sum = guarded_alloc(n / 8, 64);
     struct guarded out = guarded_alloc((size_t)MAX_BENCH_ROWS * N_COLS * 4, 64);
     fill_weights(DTYPE_F32, WEIGHTS_ORDINARY, (int64_t)n, x.data, &seed);
     table->quantize(x.data, (int32_t)n, q.data, d.data, sum.data);

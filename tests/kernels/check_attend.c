@@ -1,4 +1,5 @@
-/* Attention over a group of pages: head sizes, cache types, ragged visibility, hidden positions full of NaN. SPDX-License-Identifier: MIT */
+/* Attention over a group of pages: head sizes, cache types, ragged visibility, hidden positions full of NaN.
+ * SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,9 +126,12 @@ static int report(const struct cpu_kernels *table, const struct attend_job *job,
         return 0;
     }
     float a = ((float *)found->data)[at], b = ((float *)expected->data)[at];
-    fprintf(stderr, "%s attend, k %d dims type %d, v %d dims type %d, %d pages, %d queries: %s of query %lld (sees %d), element %lld is %.9g (%a), expected %.9g (%a)\n",
-            table->isa, job->k_dim, job->k_type, job->v_dim, job->v_type, job->n_pages, job->n_queries, what, (long long)(at / width),
-            job->n_visible[at / width], (long long)(at % width), a, a, b, b);
+    fprintf(
+        stderr,
+        "%s attend, k %d dims type %d, v %d dims type %d, %d pages, %d queries: %s of query %lld "
+        "(sees %d), element %lld is %.9g (%a), expected %.9g (%a)\n",
+        table->isa, job->k_dim, job->k_type, job->v_dim, job->v_type, job->n_pages, job->n_queries, what, (long long)(at / width),
+        job->n_visible[at / width], (long long)(at % width), a, a, b, b);
     return 1;
 }
 
@@ -146,9 +150,10 @@ int check_attend(const struct cpu_kernels *table, const struct cpu_kernels *ref,
                 failed = 1;
             }
         }
-        if (!failed && !(guarded_intact(&found.m) && guarded_intact(&found.l) && guarded_intact(&found.o) && guarded_intact(&found.scratch))) {
-            fprintf(stderr, "%s attend, k %d v %d, %d queries: writes outside its output or scratch\n", table->isa, c.job.k_dim, c.job.v_dim,
-                    c.job.n_queries);
+        if (!failed && !(guarded_intact(&found.m) && guarded_intact(&found.l) && guarded_intact(&found.o) &&
+                         guarded_intact(&found.scratch))) {
+            fprintf(stderr, "%s attend, k %d v %d, %d queries: writes outside its output or scratch\n", table->isa, c.job.k_dim,
+                    c.job.v_dim, c.job.n_queries);
             failed = 1;
         }
         free_result(&found);

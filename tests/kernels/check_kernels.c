@@ -1,4 +1,5 @@
-/* Compares every table of inner loops that this machine can run with the scalar reference, bit for bit. SPDX-License-Identifier: MIT
+/* Compares every table of inner loops that this machine can run with the scalar reference, bit for bit. SPDX-License-Identifier:
+ * MIT
  *
  * check_kernels [--device cpu] [--isa NAME] [--seed N] [--bench]
  * --isa: that table only. --bench: no comparison; prints GB/s and Gmac/s of one thread (warmed up, median of several runs). */

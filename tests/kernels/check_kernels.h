@@ -1,4 +1,5 @@
-/* Parts of check_kernels: each compares one kind of inner loop of a table with the reference, bit for bit. SPDX-License-Identifier: MIT */
+/* Parts of check_kernels: each compares one kind of inner loop of a table with the reference, bit for bit.
+ * SPDX-License-Identifier: MIT */
 #ifndef TESTS_KERNELS_CHECK_KERNELS_H
 #define TESTS_KERNELS_CHECK_KERNELS_H
 
@@ -16,7 +17,12 @@ int64_t first_difference(const float *found, const float *expected, int64_t n);
 void bench_table(const struct cpu_kernels *table);
 
 /* Random bytes for n_blocks weight blocks of a type, with scales that are ordinary numbers, or of an extreme kind. */
-enum weight_mode { WEIGHTS_ORDINARY, WEIGHTS_EXTREME /* all quants at an end of their range */, WEIGHTS_WILD /* any bits */, WEIGHTS_N_MODES };
+enum weight_mode {
+    WEIGHTS_ORDINARY,
+    WEIGHTS_EXTREME /* all quants at an end of their range */,
+    WEIGHTS_WILD /* any bits */,
+    WEIGHTS_N_MODES
+};
 void fill_weights(enum dtype type, enum weight_mode mode, int64_t n, void *row, uint64_t *seed);
 
 #endif

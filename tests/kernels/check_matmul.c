@@ -84,7 +84,8 @@ static void fill_blocks(const struct operands *in, int32_t n_blocks, enum weight
     }
 }
 
-static struct operands make_operands(enum dtype type, enum weight_mode mode, int32_t k, int32_t n_cols, int32_t n_rows, uint64_t *seed)
+static struct operands make_operands(enum dtype type, enum weight_mode mode, int32_t k, int32_t n_cols, int32_t n_rows,
+                                     uint64_t *seed)
 {
     struct operands in = {.row_bytes = dtype_row_bytes(type, k), .rows.k = k};
     in.w = guarded_alloc(in.row_bytes * (size_t)n_cols, 2);
@@ -116,13 +117,15 @@ static void free_operands(struct operands *in)
 }
 
 /* 0, or 1 with the first difference printed. */
-static int compare_shape(const struct cpu_kernels *table, const struct cpu_kernels *ref, enum dtype type, enum weight_mode mode, int32_t k,
-                         int32_t n_cols, int32_t n_rows, uint64_t *seed)
+static int compare_shape(const struct cpu_kernels *table, const struct cpu_kernels *ref, enum dtype type, enum weight_mode mode,
+                         int32_t k, int32_t n_cols, int32_t n_rows, uint64_t *seed)
 {
     struct operands in = make_operands(type, mode, k, n_cols, n_rows, seed);
     size_t stride = (size_t)(n_cols + random_below(seed, 5)), n = (size_t)(n_rows - 1) * stride + (size_t)n_cols;
-    struct guarded found = guarded_alloc(n * sizeof(float), sizeof(float)), expected = guarded_alloc(n * sizeof(float), sizeof(float));
-    struct guarded scratch = guarded_alloc(table->matmul_scratch_bytes(k), 64), scratch_ref = guarded_alloc(ref->matmul_scratch_bytes(k), 64);
+    struct guarded found = guarded_alloc(n * sizeof(float), sizeof(float)),
+                   expected = guarded_alloc(n * sizeof(float), sizeof(float));
+    struct guarded scratch = guarded_alloc(table->matmul_scratch_bytes(k), 64),
+                   scratch_ref = guarded_alloc(ref->matmul_scratch_bytes(k), 64);
     table->matmul[type](in.w.data, in.row_bytes, n_cols, &in.rows, n_rows, found.data, stride, scratch.data);
     ref->matmul[type](in.w.data, in.row_bytes, n_cols, &in.rows, n_rows, expected.data, stride, scratch_ref.data);
     /* What lies between the rows keeps its pattern, a NaN with bits that no result has. */
@@ -131,12 +134,14 @@ static int compare_shape(const struct cpu_kernels *table, const struct cpu_kerne
     failed = at >= 0;
     if (failed) {
         float a = ((float *)found.data)[at], b = ((float *)expected.data)[at];
-        fprintf(stderr, "%s matmul %s mode %d, k %d, %d weight rows, %d rows: row %lld column %lld is %.9g (%a), expected %.9g (%a)\n", table->isa,
-                dtype_info(type)->name, mode, k, n_cols, n_rows, (long long)(at / (int64_t)stride), (long long)(at % (int64_t)stride), a, a, b, b);
+        fprintf(stderr,
+                "%s matmul %s mode %d, k %d, %d weight rows, %d rows: row %lld column %lld is %.9g (%a), expected %.9g (%a)\n",
+                table->isa, dtype_info(type)->name, mode, k, n_cols, n_rows, (long long)(at / (int64_t)stride),
+                (long long)(at % (int64_t)stride), a, a, b, b);
     }
     if (!guarded_intact(&found) || !guarded_intact(&scratch)) {
-        fprintf(stderr, "%s matmul %s, k %d, %d weight rows, %d rows: writes outside its %s\n", table->isa, dtype_info(type)->name, k, n_cols,
-                n_rows, guarded_intact(&found) ? "scratch" : "output");
+        fprintf(stderr, "%s matmul %s, k %d, %d weight rows, %d rows: writes outside its %s\n", table->isa,
+                dtype_info(type)->name, k, n_cols, n_rows, guarded_intact(&found) ? "scratch" : "output");
         failed = 1;
     }
     guarded_free(&found);
@@ -166,7 +171,8 @@ int check_matmul(const struct cpu_kernels *table, const struct cpu_kernels *ref,
             int32_t k = info->quantised ? info->block * blocks : 1 + 13 * s; /* every remainder of 16 */
             int32_t n_cols = 1 + random_below(&seed, MAX_WEIGHT_ROWS);
             int32_t n_rows = s % 4 == 0 ? 1 : s % 4 == 1 ? 1 + random_below(&seed, MAX_ACT_ROWS) : 1 + random_below(&seed, 12);
-            failed = compare_shape(table, ref, (enum dtype)type, (enum weight_mode)(s % WEIGHTS_N_MODES), k, n_cols, n_rows, &seed);
+            failed = compare_shape(table, ref, (enum dtype)type, (enum weight_mode)(s % WEIGHTS_N_MODES), k, n_cols, n_rows,
+                                   &seed);
         }
         n_failed += failed;
     }

@@ -14,18 +14,12 @@ static float random_value(int kind, uint64_t *seed)
     static const float special[8] = {0.0f, -0.0f, 87.0f, -87.5f, 88.5f, -1000.0f, 1e30f, 127.0f};
     float x = random_unit(seed);
     switch (kind) {
-    case 0:
-        return x * 8;
-    case 1:
-        return x * 3.3e38f;
-    case 2:
-        return x * 1e-37f;
-    case 3:
-        return x * 1e-39f;
-    case 4:
-        return (float)(random_below(seed, 509) - 254) * 0.5f;
-    default:
-        return random_below(seed, 2) ? special[random_below(seed, 8)] : x * 100;
+    case 0: return x * 8;
+    case 1: return x * 3.3e38f;
+    case 2: return x * 1e-37f;
+    case 3: return x * 1e-39f;
+    case 4: return (float)(random_below(seed, 509) - 254) * 0.5f;
+    default: return random_below(seed, 2) ? special[random_below(seed, 8)] : x * 100;
     }
 }
 
@@ -44,8 +38,8 @@ static int report(const struct cpu_kernels *table, const char *what, int32_t n, 
     int64_t at = first_difference(found->data, expected->data, (int64_t)(found->bytes / sizeof(float)));
     if (at >= 0) {
         float a = ((float *)found->data)[at], b = ((float *)expected->data)[at];
-        fprintf(stderr, "%s %s, n %d, kind %d: element %lld is %.9g (%a), expected %.9g (%a)\n", table->isa, what, n, kind, (long long)at, a, a,
-                b, b);
+        fprintf(stderr, "%s %s, n %d, kind %d: element %lld is %.9g (%a), expected %.9g (%a)\n", table->isa, what, n, kind,
+                (long long)at, a, a, b, b);
         return 1;
     }
     if (!guarded_intact(found)) {
@@ -59,7 +53,8 @@ static int check_quantize(const struct cpu_kernels *table, const struct cpu_kern
 {
     size_t blocks = (size_t)(n / Q8_BLOCK) * sizeof(float);
     struct guarded x = random_row(kind, n, seed), q = guarded_alloc((size_t)n, 32), q_ref = guarded_alloc((size_t)n, 32);
-    struct guarded d = guarded_alloc(blocks, 4), d_ref = guarded_alloc(blocks, 4), sum = guarded_alloc(blocks, 4), sum_ref = guarded_alloc(blocks, 4);
+    struct guarded d = guarded_alloc(blocks, 4), d_ref = guarded_alloc(blocks, 4), sum = guarded_alloc(blocks, 4),
+                   sum_ref = guarded_alloc(blocks, 4);
     table->quantize(x.data, n, q.data, d.data, sum.data);
     ref->quantize(x.data, n, q_ref.data, d_ref.data, sum_ref.data);
     int failed = report(table, "quantize (d)", n, kind, &d, &d_ref) || report(table, "quantize (sum)", n, kind, &sum, &sum_ref);

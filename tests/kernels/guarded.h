@@ -5,9 +5,9 @@
 #include <stddef.h>
 
 struct guarded {
-    char *map;    /* [map_bytes + one page] owned */
+    char *map; /* [map_bytes + one page] owned */
     size_t map_bytes;
-    void *data;   /* [bytes] inside map, at its end but for the alignment */
+    void *data; /* [bytes] inside map, at its end but for the alignment */
     size_t bytes;
 };
 

@@ -1,4 +1,5 @@
-/* The CPU backend's drivers: results do not depend on threads or batches and are what the operations say. SPDX-License-Identifier: MIT */
+/* The CPU backend's drivers: results do not depend on threads or batches and are what the operations say.
+ * SPDX-License-Identifier: MIT */
 #include <math.h>
 
 #include "kernels/backend.h"
@@ -61,7 +62,8 @@ static int32_t page_of(int32_t slot, int32_t index)
 /* The positions whose results are looked at: around the ends of pages and groups. */
 static int is_watched(int32_t position)
 {
-    return (position >= 60 && position < 70) || (position >= 508 && position < 516) || position >= N_POSITIONS - 3 || position == 0;
+    return (position >= 60 && position < 70) || (position >= 508 && position < 516) || position >= N_POSITIONS - 3 ||
+           position == 0;
 }
 
 static int watches_any(int32_t first, int32_t n)
@@ -113,7 +115,8 @@ static float *run_attention(const struct attention_case *c, const char *isa, int
             slots[r] = r == n;
             positions[r] = r == n ? first / chunk : first + r;
         }
-        struct backend_rows rows = {.n_rows = n + 1, .positions = positions, .slots = slots, .pages = pages, .max_pages = MAX_PAGES};
+        struct backend_rows rows = {
+            .n_rows = n + 1, .positions = positions, .slots = slots, .pages = pages, .max_pages = MAX_PAGES};
         float *k = malloc((size_t)(n + 1) * k_row * 4), *v = malloc((size_t)(n + 1) * v_row * 4);
         memcpy(k, all_k + (size_t)first * k_row, (size_t)n * k_row * 4);
         memcpy(v, all_v + (size_t)first * v_row, (size_t)n * v_row * 4);
@@ -121,7 +124,8 @@ static float *run_attention(const struct attention_case *c, const char *isa, int
         memcpy(v + (size_t)n * v_row, all_v, v_row * 4);
         ops->step_begin(m.backend, &rows);
         ops->upload(m.backend, q, all_q + (size_t)first * q_row, (size_t)n * q_row);
-        struct rope_store_spec store = {.rope = {c->rope, c->n_rot, freqs, 1.0f}, .kv = kv, .n_heads = N_HEADS, .q = q, .k = k, .v = v};
+        struct rope_store_spec store = {
+            .rope = {c->rope, c->n_rot, freqs, 1.0f}, .kv = kv, .n_heads = N_HEADS, .q = q, .k = k, .v = v};
         ops->rope_store(m.backend, &store);
         free(k);
         free(v);
@@ -183,8 +187,8 @@ static void check_attention_f64(const struct attention_case *c, const float *res
     }
     for (int32_t d = 0; d < c->v_dim; d++) {
         double found = result[(position * N_HEADS + head) * c->v_dim + d], expected = out[d] / total;
-        CHECK_THAT(fabs(found - expected) <= c->tolerance, "k_dim %d position %d head %d dim %d: %.9g, expected %.9g", c->k_dim, position,
-                   head, d, found, expected);
+        CHECK_THAT(fabs(found - expected) <= c->tolerance, "k_dim %d position %d head %d dim %d: %.9g, expected %.9g", c->k_dim,
+                   position, head, d, found, expected);
     }
     free(all_q);
     free(all_k);
@@ -194,8 +198,10 @@ static void check_attention_f64(const struct attention_case *c, const float *res
 static void test_attention(void)
 {
     static const struct attention_case cases[] = {
-        {8, 8, 8, ROPE_NORM, KV_F32, KV_F32, 2e-6},       {40, 40, 40, ROPE_NEOX, KV_F16, KV_F16, 2e-3},
-        {80, 24, 40, ROPE_NEOX, KV_Q8_0, KV_Q8_0, 2e-2},  {16, 48, 16, ROPE_NONE, KV_F16, KV_Q8_0, 2e-2},
+        {8, 8, 8, ROPE_NORM, KV_F32, KV_F32, 2e-6},
+        {40, 40, 40, ROPE_NEOX, KV_F16, KV_F16, 2e-3},
+        {80, 24, 40, ROPE_NEOX, KV_Q8_0, KV_Q8_0, 2e-2},
+        {16, 48, 16, ROPE_NONE, KV_F16, KV_Q8_0, 2e-2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct attention_case *c = &cases[i];
@@ -206,8 +212,10 @@ static void test_attention(void)
             check_attention_f64(c, base, 69, head);
             check_attention_f64(c, base, N_POSITIONS - 1, head);
         }
-        static const struct { const char *isa; int32_t n_threads, chunk; } others[] = {
-            {"scalar", 3, 39}, {"scalar", 5, 1}, {"auto", 1, 1}, {"auto", 2, 17}, {"auto", 7, 39}};
+        static const struct {
+            const char *isa;
+            int32_t n_threads, chunk;
+        } others[] = {{"scalar", 3, 39}, {"scalar", 5, 1}, {"auto", 1, 1}, {"auto", 2, 17}, {"auto", 7, 39}};
         for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
             float *other = run_attention(c, others[o].isa, others[o].n_threads, others[o].chunk);
             CHECK_THAT(memcmp(base, other, bytes) == 0, "attention k_dim %d differs: isa %s, %d threads, chunks of %d", c->k_dim,
@@ -305,7 +313,8 @@ static void test_quantised_chain(void)
         }
         size_t row_bytes = K / 32 * BLOCK;
         struct tensor table = {.data = data, .dtype = DTYPE_Q8_0, .rows = VOCAB, .cols = K, .row_bytes = row_bytes};
-        struct tensor weight = {.data = data + VOCAB * row_bytes, .dtype = DTYPE_Q8_0, .rows = COLS, .cols = K, .row_bytes = row_bytes};
+        struct tensor weight = {
+            .data = data + VOCAB * row_bytes, .dtype = DTYPE_Q8_0, .rows = COLS, .cols = K, .row_bytes = row_bytes};
         struct backend_act *act;
         float *hidden, *out, *values = malloc(K * sizeof *values);
         int status = ops->import(m.backend, &table, &err) | ops->import(m.backend, &weight, &err);

@@ -63,14 +63,16 @@ static void test_blocks_of_256(void)
     check_element("Q4_K", y, 32, 0);
     check_element("Q4_K", y, 128, 35 * 12 - 0.5f * 21);
     /* The same scales; bit 0 of qh[0] belongs to group 0, bit 4 to group 4. */
-    uint8_t q5_k[176] = {0x00, 0x3c, 0x00, 0x38, [4] = 63 | 2 << 6, [8] = 2 | 1 << 6, [12] = 0x53, [16] = 0x11, [48] = 0xa1, [112] = 0x0c};
+    uint8_t q5_k[176] = {
+        0x00, 0x3c, 0x00, 0x38, [4] = 63 | 2 << 6, [8] = 2 | 1 << 6, [12] = 0x53, [16] = 0x11, [48] = 0xa1, [112] = 0x0c};
     dequantize_row(DTYPE_Q5_K, q5_k, 256, y);
     check_element("Q5_K", y, 0, 63 * 17 - 1.0f);
     check_element("Q5_K", y, 1, -1.0f);
     check_element("Q5_K", y, 128, 35 * 28 - 0.5f * 21);
-    /* Second half: ql from 64, qh from 32 of qh, scales from 8. Element 128 + 96 + 16: high nibble of ql[64 + 32 + 16], bits 6-7. */
-    uint8_t q6_k[210] = {[0] = 0x25, [112] = 0xc0, [128] = 0x02, [128 + 32 + 16] = 0xc0, [192] = 2, [193] = 1, [192 + 15] = 0xfd, [208] = 0x00,
-                         [209] = 0x40};
+    /* Second half: ql from 64, qh from 32 of qh, scales from 8. Element 128 + 96 + 16: high nibble of ql[64 + 32 + 16], bits 6-7.
+     */
+    uint8_t q6_k[210] = {[0] = 0x25,        [112] = 0xc0, [128] = 0x02, [128 + 32 + 16] = 0xc0, [192] = 2, [193] = 1,
+                         [192 + 15] = 0xfd, [208] = 0x00, [209] = 0x40};
     dequantize_row(DTYPE_Q6_K, q6_k, 256, y);
     check_element("Q6_K", y, 0, 2 * 2 * (5 + 32 - 32));
     check_element("Q6_K", y, 16, 2 * 1 * -32);
