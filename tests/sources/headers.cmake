@@ -1,13 +1,20 @@
 # Every header compiles alone as C; backend.h and what it includes also as C++. SPDX-License-Identifier: MIT
-#   cmake -DROOT=<source folder> -DCC=<C compiler> "-DFLAGS=<compiler flags>" -DMPI=ON|OFF -DWORK=<scratch folder> -P headers.cmake
+#   cmake -DROOT=<source folder> -DCC=<C compiler> "-DFLAGS=<compiler flags>" -DMPI=ON|OFF -DPROCESSOR=<of the target>
+#         -DWORK=<scratch folder> -P headers.cmake
 cmake_minimum_required(VERSION 3.22)
 set(warnings -Wall -Wextra -Werror -fsyntax-only)
+separate_arguments(FLAGS)
 file(MAKE_DIRECTORY ${WORK})
+
+# Intrinsics: header : processor that has them : flags that allow them (regular expressions but for the flags)
+set(intrinsics
+  "^kernels/cpu/(avx|x86_):x86_64|AMD64:-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni"
+  "^kernels/cpu/neon:aarch64|arm64:-march=armv8.2-a+dotprod")
 
 function(compile language standard header)
   # Twice: the guard is tested too. A constant keeps the file from being empty of declarations.
   file(WRITE ${WORK}/alone "#include \"${header}\"\n#include \"${header}\"\nextern const int alone;\n")
-  execute_process(COMMAND ${CC} -x ${language} -std=${standard} -D_GNU_SOURCE ${FLAGS} ${warnings} -I${ROOT} ${WORK}/alone
+  execute_process(COMMAND ${CC} -x ${language} -std=${standard} -D_GNU_SOURCE ${FLAGS} ${ARGN} ${warnings} -I${ROOT} ${WORK}/alone
                   RESULT_VARIABLE status ERROR_VARIABLE text)
   if(NOT status EQUAL 0)
     message(SEND_ERROR "${header} does not compile alone as ${standard}:\n${text}")
@@ -36,12 +43,29 @@ list(LENGTH headers n_headers)
 if(n_headers LESS 5)
   message(FATAL_ERROR "found only ${n_headers} headers under ${ROOT}: wrong folder?")
 endif()
+set(n_compiled 0)
 foreach(header IN LISTS headers)
   file(STRINGS ${ROOT}/${header} mpi_include REGEX "^ *# *include *<mpi.h>")
+  set(wanted TRUE)
+  set(extra)
   if(mpi_include AND NOT MPI)
-    continue()
+    set(wanted FALSE)
   endif()
-  compile(c c11 ${header})
+  foreach(rule IN LISTS intrinsics)
+    string(REGEX MATCH "^([^:]+):([^:]+):(.*)$" unused "${rule}")
+    set(processors "${CMAKE_MATCH_2}")
+    set(rule_flags "${CMAKE_MATCH_3}")
+    if(header MATCHES "${CMAKE_MATCH_1}")
+      separate_arguments(extra UNIX_COMMAND "${rule_flags}")
+      if(NOT PROCESSOR MATCHES "${processors}")
+        set(wanted FALSE)
+      endif()
+    endif()
+  endforeach()
+  if(wanted)
+    compile(c c11 ${header} ${extra})
+    math(EXPR n_compiled "${n_compiled} + 1")
+  endif()
 endforeach()
 
 set(shared)
@@ -50,4 +74,4 @@ foreach(header IN LISTS shared)
   compile(c++ c++17 ${header})
 endforeach()
 list(LENGTH shared n_shared)
-message(STATUS "${n_headers} headers as C, ${n_shared} as C++")
+message(STATUS "${n_compiled} of ${n_headers} headers as C, ${n_shared} as C++")
