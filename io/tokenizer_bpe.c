@@ -8,16 +8,22 @@
 
 /* White space of Unicode, spelled out: \s of PCRE2 also takes U+180E, which left that class in Unicode 6.3. */
 #define SPACES "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+/* Letters, numbers and punctuation of Unicode 15.1. What it has more than 14 is spelled out, so that PCRE2 versions from 10.39 on agree. */
+#define LETTERS \
+    "\\p{L}\\x{1123f}-\\x{11240}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}\\x{1342f}\\x{13441}-\\x{13446}\\x{1b132}\\x{1b155}" \
+    "\\x{1df25}-\\x{1df2a}\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{2b739}\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"
+#define NUMBERS "\\p{N}\\x{11f50}-\\x{11f59}\\x{1d2c0}-\\x{1d2d3}\\x{1e4f0}-\\x{1e4f9}"
+#define PUNCTUATION "\\p{P}\\x{11b00}-\\x{11b09}\\x{11f43}-\\x{11f4f}"
 #define SPACE "[" SPACES "]"
 #define CONTRACTIONS "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
 #define BLANKS SPACE "+(?![^" SPACES "])|" SPACE "+"
-#define GPT_2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACES "\\p{L}\\p{N}]+|" BLANKS
-#define LETTERS_THEN(numbers) \
-    CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers "| ?[^" SPACES "\\p{L}\\p{N}]+[\\r\\n]*|" SPACE "*[\\r\\n]+|" BLANKS
-#define LLAMA_3 LETTERS_THEN("\\p{N}{1,3}")
-#define QWEN_2 LETTERS_THEN("\\p{N}")
+#define GPT_2 "'s|'t|'re|'ve|'m|'ll|'d| ?[" LETTERS "]+| ?[" NUMBERS "]+| ?[^" SPACES LETTERS NUMBERS "]+|" BLANKS
+#define WORDS(numbers) \
+    CONTRACTIONS "|[^\\r\\n" LETTERS NUMBERS "]?[" LETTERS "]+|" numbers "| ?[^" SPACES LETTERS NUMBERS "]+[\\r\\n]*|" SPACE "*[\\r\\n]+|" BLANKS
+#define LLAMA_3 WORDS("[" NUMBERS "]{1,3}")
+#define QWEN_2 WORDS("[" NUMBERS "]")
 
-/* Source: tokenizer.json of DeepSeek LLM. */
+/* Source: tokenizer.json of DeepSeek LLM. (llama.cpp reads U+3000 as white space only, so there a space before it stays alone.) */
 #define DEEPSEEK_LETTERS \
     "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}\\x{1c4}-\\x{293}\\x{295}-\\x{2af}" \
     "\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}\\x{37f}\\x{386}\\x{388}-\\x{38a}\\x{38c}\\x{38e}-\\x{3a1}" \
@@ -41,16 +47,16 @@
 static const struct pre_tokenizer pre_tokenizers[] = {
     {.names = {"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "mpt", "olmo", "jais", "exaone4", "trillion"},
      .patterns = {GPT_2}},
-    {.names = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}, .patterns = {"\\p{N}", GPT_2}},
+    {.names = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}, .patterns = {"[" NUMBERS "]", GPT_2}},
     {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
      .patterns = {LLAMA_3}, .whole_words = 1, .add_bos = 1},
     {.names = {"dbrx", "smaug-bpe"}, .patterns = {LLAMA_3}},
     {.names = {"qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan"}, .patterns = {QWEN_2}},
-    {.names = {"falcon"}, .patterns = {"[\\p{P}$+<=>^~|`]+", GPT_2, "[0-9][0-9][0-9]"}},
+    {.names = {"falcon"}, .patterns = {"[" PUNCTUATION "$+<=>^~|`]+", GPT_2, "[0-9][0-9][0-9]"}},
     {.names = {"deepseek-llm"},
      .patterns = {"[\\r\\n]", SPACE "?[" DEEPSEEK_LETTERS "]+", SPACE "?[" DEEPSEEK_PUNCTUATION "]+", SPACE "+\\z", "[" DEEPSEEK_CJK "]+",
-                  "\\p{N}+"}},
-    {.names = {"default"}, .patterns = {"[\\p{P}$+<=>^~|]+", GPT_2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+                  "[" NUMBERS "]+"}},
+    {.names = {"default"}, .patterns = {"[" PUNCTUATION "$+<=>^~|]+", GPT_2, "[" NUMBERS "]+", "[0-9][0-9][0-9]"}},
 };
 
 const struct pre_tokenizer *bpe_find_pre_tokenizer(struct gguf_string name, char *known, size_t known_bytes)

@@ -126,13 +126,16 @@ static int split_symbols(struct encoder *e, const char *word, size_t n)
     return n_symbols;
 }
 
-/* What no token stands for goes out byte by byte; a byte without a token is the unknown token, if there is one. */
+/* What no token stands for goes out byte by byte. A byte without a token is the unknown token in SentencePiece and nothing in byte-level BPE,
+ * whose vocabularies may lack bytes that no UTF-8 text of their training had. */
 static int push_bytes(struct encoder *e, const char *bytes, size_t n)
 {
     const struct tokenizer *t = e->tokenizer;
     for (size_t i = 0; i < n; i++) {
         int32_t id = t->byte_ids[(uint8_t)bytes[i]];
-        id = id >= 0 && id < t->n_tokens ? id : t->unknown;
+        if (id < 0 || id >= t->n_tokens) {
+            id = t->kind == TOKENIZER_SPM ? t->unknown : TOKENIZER_NO_ID;
+        }
         if (id >= 0 && encoder_push(e, id)) {
             return -1;
         }

@@ -154,6 +154,22 @@ static void test_bpe(void)
     tokenizer_close(t);
 }
 
+/* A byte without a token is left out, even when the file names an unknown token. */
+static void test_bpe_without_bytes(void)
+{
+    gguf_bytes_init(&bytes);
+    gguf_bytes_add_text(&bytes, "tokenizer.ggml.model", "gpt2");
+    gguf_bytes_add_text(&bytes, "tokenizer.ggml.pre", "gpt-2");
+    gguf_bytes_array(&bytes, "tokenizer.ggml.tokens", GGUF_BYTES_STRING, 2);
+    gguf_bytes_text(&bytes, "<|endoftext|>");
+    gguf_bytes_text(&bytes, "a");
+    gguf_bytes_array(&bytes, "tokenizer.ggml.merges", GGUF_BYTES_STRING, 0);
+    gguf_bytes_add_u32(&bytes, "tokenizer.ggml.unknown_token_id", 0);
+    struct tokenizer *t = open_bytes();
+    check_encode(t, "aba", TOKENIZER_PARSE_SPECIAL, "1 1");
+    tokenizer_close(t);
+}
+
 static void test_pre_tokenizers(void)
 {
     static const struct {
@@ -328,6 +344,7 @@ int main(int argc, char **argv)
     test_spm();
     test_spm_variants();
     test_bpe();
+    test_bpe_without_bytes();
     test_pre_tokenizers();
     test_long_text();
     test_overlapping_special_tokens();
