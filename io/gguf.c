@@ -328,6 +328,9 @@ int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct err
     if (!info || !info->known) {
         return error_set(err, "tensor %s is of type %s, which this program cannot compute with", t->name, info ? info->name : "unknown");
     }
+    if (!t->data) {
+        return error_set(err, "tensor %s has no data: the file ends where it would begin (cut off, or made for planning only)", t->name);
+    }
     uintptr_t unit = t->type == DTYPE_F32 ? 4 : 2;
     if ((uintptr_t)t->data % unit) {
         return error_set(err, "tensor %s of type %s begins at byte %" PRIu64 " of its file, expected a multiple of %d", t->name, info->name,

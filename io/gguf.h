@@ -88,8 +88,8 @@ double gguf_element_f64(const struct gguf_value *value, uint64_t i);
 /* "u8", "string", ... */
 const char *gguf_kind_name(enum gguf_kind kind);
 
-/* Matrix view of a tensor: rows = product of dims[1..]; *err when the program cannot compute with its type or its data is not aligned to its
- * numbers (4 bytes for F32, else 2). out->data is NULL in a file without data (has_data == 0), which is no error. */
+/* Matrix view of a tensor: rows = product of dims[1..]; *err when the program cannot compute with its type, when the file holds no data
+ * (has_data == 0), or when the data is not aligned to its numbers (4 bytes for F32, else 2). */
 int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct error *err);
 
 /* 64-bit hash of the bytes of all headers (metadata and tensor directories) and the parts' sizes: equal on two ranks means the same model file
