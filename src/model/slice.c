@@ -51,9 +51,6 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
         return error_set(l->err, "tensor %s is [%lld, %lld], expected [%lld, %lld]", name, (long long)out->cols, (long long)out->rows,
                          (long long)cols, (long long)rows);
     }
-    if ((uintptr_t)out->data % sizeof(float)) {
-        return error_set(l->err, "tensor %s begins at an odd place of the file, expected a multiple of 4", name);
-    }
     read_ahead(l, t->data, t->bytes);
     return 0;
 }
