@@ -144,10 +144,13 @@ static int encode_text(struct encoder *e, const char *text, size_t n_bytes, int 
     return rc;
 }
 
-int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n_bytes, int flags, struct tokenizer_ids *out, struct error *err)
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n_bytes, int flags, struct tokenizer_ids *out,
+                     struct error *err)
 {
     if (t->kind == TOKENIZER_NONE) {
-        return error_set(err, "the model's tokenizer is \"%s\", which turns no text into tokens here (known: llama, gpt2): give ids", t->model);
+        return error_set(err,
+                         "the model's tokenizer is \"%s\", which turns no text into tokens here (known: llama, gpt2): give ids",
+                         t->model);
     }
     if (n_bytes > INT32_MAX / 4) {
         return error_set(err, "a text of %zu bytes is too long to tokenize at once (at most %d)", n_bytes, INT32_MAX / 4);
@@ -186,7 +189,7 @@ size_t tokenizer_piece(const struct tokenizer *t, int32_t id, int special, const
 
 size_t tokenizer_max_piece(const struct tokenizer *t)
 {
-    return t->max_piece + sizeof ((struct tokenizer_stream *)0)->held;
+    return t->max_piece + sizeof((struct tokenizer_stream *)0)->held;
 }
 
 void tokenizer_stream_init(struct tokenizer_stream *s, const struct tokenizer *t, int at_start, int special)
@@ -215,7 +218,10 @@ static size_t incomplete_tail(const uint8_t *s, size_t n)
             return 1;
         }
         uint8_t second = s[n - tail + 1];
-        int possible = first == 0xe0 ? second >= 0xa0 : first == 0xed ? second < 0xa0 : first == 0xf0 ? second >= 0x90 : first != 0xf4 || second < 0x90;
+        int possible = first == 0xe0   ? second >= 0xa0
+                       : first == 0xed ? second < 0xa0
+                       : first == 0xf0 ? second >= 0x90
+                                       : first != 0xf4 || second < 0x90;
         return possible ? tail : 0;
     }
     return 0;

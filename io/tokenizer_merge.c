@@ -117,7 +117,8 @@ static int split_symbols(struct encoder *e, const char *word, size_t n)
     for (size_t at = 0; at < n;) {
         size_t length = t->kind == TOKENIZER_SPM ? utf8_length((uint8_t)word[at]) : 1;
         length = length < n - at ? length : n - at;
-        int32_t key = t->kind == TOKENIZER_SPM ? string_table_find(&t->key_ids, t->keys, word + at, length) : t->byte_ids[(uint8_t)word[at]];
+        int32_t key = t->kind == TOKENIZER_SPM ? string_table_find(&t->key_ids, t->keys, word + at, length)
+                                               : t->byte_ids[(uint8_t)word[at]];
         e->symbols[n_symbols] = (struct merge_symbol){(uint32_t)at, (uint32_t)length, n_symbols - 1, n_symbols + 1, key};
         n_symbols++;
         at += length;
@@ -126,8 +127,8 @@ static int split_symbols(struct encoder *e, const char *word, size_t n)
     return n_symbols;
 }
 
-/* What no token stands for goes out byte by byte. A byte without a token is the unknown token in SentencePiece and nothing in byte-level BPE,
- * whose vocabularies may lack bytes that no UTF-8 text of their training had. */
+/* What no token stands for goes out byte by byte. A byte without a token is the unknown token in SentencePiece and nothing in
+ * byte-level BPE, whose vocabularies may lack bytes that no UTF-8 text of their training had. */
 static int push_bytes(struct encoder *e, const char *bytes, size_t n)
 {
     const struct tokenizer *t = e->tokenizer;

@@ -1,4 +1,5 @@
-/* What the files of the tokenizer share: the vocabulary in memory, its tables, and one encoding in progress. SPDX-License-Identifier: MIT */
+/* What the files of the tokenizer share: the vocabulary in memory, its tables, and one encoding in progress.
+ * SPDX-License-Identifier: MIT */
 #ifndef IO_TOKENIZER_PRIVATE_H
 #define IO_TOKENIZER_PRIVATE_H
 
@@ -16,7 +17,12 @@ enum { TOKENIZER_NO_ID = -1 };
 
 /* What a token is, as bits: overriding by text may set a second one. */
 enum token_trait {
-    TOKEN_NORMAL = 1, TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 4, TOKEN_USER_DEFINED = 8, TOKEN_UNUSED = 16, TOKEN_BYTE = 32,
+    TOKEN_NORMAL = 1,
+    TOKEN_UNKNOWN = 2,
+    TOKEN_CONTROL = 4,
+    TOKEN_USER_DEFINED = 8,
+    TOKEN_UNUSED = 16,
+    TOKEN_BYTE = 32,
     TOKEN_STRIP_RIGHT = 64 /* swallows white space that follows it */
 };
 
@@ -36,8 +42,8 @@ void arena_free(struct arena *a);
 
 /* Strings to ids; open addressing, the strings live elsewhere. */
 struct string_table {
-    int32_t *slots;    /* [mask + 1] owned; TOKENIZER_NO_ID = free */
-    uint32_t *hashes;  /* [mask + 1] owned */
+    int32_t *slots;   /* [mask + 1] owned; TOKENIZER_NO_ID = free */
+    uint32_t *hashes; /* [mask + 1] owned */
     uint32_t mask;
 };
 uint64_t string_hash(const char *bytes, size_t n);
@@ -64,10 +70,10 @@ void pair_table_put(struct pair_table *table, struct pair_entry entry); /* an eq
 
 /* Tokens that are looked for in the text before it is split into words. */
 struct special_tokens {
-    struct string_table table;  /* of texts */
-    uint32_t *lengths;          /* [n_lengths] of the texts, descending, owned */
+    struct string_table table; /* of texts */
+    uint32_t *lengths;         /* [n_lengths] of the texts, descending, owned */
     size_t n_lengths;
-    uint8_t *starts;            /* [65536] owned: by the first two bytes, SPECIAL_...: may a token begin so? */
+    uint8_t *starts; /* [65536] owned: by the first two bytes, SPECIAL_...: may a token begin so? */
 };
 enum { SPECIAL_ALWAYS = 1, SPECIAL_ON_REQUEST = 2 };
 
@@ -78,34 +84,34 @@ struct segment {
 };
 
 struct pre_tokenizer {
-    const char *names[12];                          /* values of tokenizer.ggml.pre, NULL after the last */
-    const char *patterns[TOKENIZER_MAX_PATTERNS];   /* applied in order to what the ones before have cut, NULL after the last */
-    int whole_words;                                /* a word that is a token is taken at once, without merges */
-    int add_bos;                                    /* when the file does not say */
+    const char *names[12];                        /* values of tokenizer.ggml.pre, NULL after the last */
+    const char *patterns[TOKENIZER_MAX_PATTERNS]; /* applied in order to what the ones before have cut, NULL after the last */
+    int whole_words;                              /* a word that is a token is taken at once, without merges */
+    int add_bos;                                  /* when the file does not say */
 };
 
 struct tokenizer {
     enum tokenizer_kind kind;
-    char model[32];              /* tokenizer.ggml.model, cut short */
+    char model[32]; /* tokenizer.ggml.model, cut short */
     int32_t n_tokens;
     int32_t bos, eos, unknown;
     int add_bos, add_eos, add_space_prefix;
     size_t max_piece;
-    struct arena arena;          /* holds all strings */
-    struct span *texts;          /* [n_tokens] owned: as in the file */
-    struct span *pieces;         /* [n_tokens] owned: bytes in a generated text */
-    uint8_t *traits;             /* [n_tokens] owned: enum token_trait */
-    uint8_t *ends;               /* [n_tokens] owned: 1 = ends a generation */
-    /* Keys are what merging works on: SPM: texts; BPE: the bytes that a text stands for. The first n_tokens are those of the tokens
-     * (empty when no text can give them), the others are parts of merges that are no tokens themselves. */
-    struct span *keys;           /* [n_keys] owned */
+    struct arena arena;  /* holds all strings */
+    struct span *texts;  /* [n_tokens] owned: as in the file */
+    struct span *pieces; /* [n_tokens] owned: bytes in a generated text */
+    uint8_t *traits;     /* [n_tokens] owned: enum token_trait */
+    uint8_t *ends;       /* [n_tokens] owned: 1 = ends a generation */
+    /* Keys are what merging works on: SPM: texts; BPE: the bytes that a text stands for. The first n_tokens are those of the
+     * tokens (empty when no text can give them), the others are parts of merges that are no tokens themselves. */
+    struct span *keys; /* [n_keys] owned */
     int32_t n_keys, max_keys;
     struct string_table key_ids;
-    int32_t byte_ids[256];       /* SPM: the token of <0xXX>; BPE: the key of that one byte */
+    int32_t byte_ids[256]; /* SPM: the token of <0xXX>; BPE: the key of that one byte */
     struct special_tokens special;
     /* SPM */
-    uint32_t *orders;            /* [n_tokens] owned: ascending = descending score */
-    uint8_t joins_space[256];    /* 1: some token holds this byte and then the space mark, so no word ends between them */
+    uint32_t *orders;         /* [n_tokens] owned: ascending = descending score */
+    uint8_t joins_space[256]; /* 1: some token holds this byte and then the space mark, so no word ends between them */
     /* BPE */
     struct pair_table merges;
     const struct pre_tokenizer *pre;
@@ -120,10 +126,10 @@ struct merge_symbol {
     int32_t key;            /* TOKENIZER_NO_ID: not in the vocabulary (SPM) */
 };
 struct merge_candidate {
-    uint32_t order;         /* lowest first; of equals the leftmost */
+    uint32_t order; /* lowest first; of equals the leftmost */
     int32_t left, right;
-    uint32_t n;             /* bytes of both: tells a candidate that was overtaken */
-    int32_t key;            /* what they become */
+    uint32_t n;  /* bytes of both: tells a candidate that was overtaken */
+    int32_t key; /* what they become */
 };
 
 /* A word that was met before and the place of its ids in the output. */
@@ -138,15 +144,15 @@ struct encoder {
     const struct tokenizer *tokenizer;
     struct tokenizer_ids *out;
     struct error *err;
-    struct merge_symbol *symbols;       /* [max_symbols] owned */
+    struct merge_symbol *symbols; /* [max_symbols] owned */
     size_t max_symbols;
     struct merge_candidate *candidates; /* [max_candidates] owned: binary heap */
     size_t n_candidates, max_candidates;
-    char *buffer;                       /* [max_buffer] owned: a fragment or word in the form that is merged */
+    char *buffer; /* [max_buffer] owned: a fragment or word in the form that is merged */
     size_t max_buffer;
-    struct word_cache_entry *cache;     /* [cache_mask + 1] owned; NULL = none */
+    struct word_cache_entry *cache; /* [cache_mask + 1] owned; NULL = none */
     size_t cache_mask;
-    pcre2_match_data *match;            /* owned; BPE only */
+    pcre2_match_data *match; /* owned; BPE only */
 };
 
 /* All return -1 with err set when memory runs out. */
@@ -156,13 +162,15 @@ int encoder_reserve_buffer(struct encoder *e, size_t n_bytes);
 /* Splits into UTF-8 sequences (SPM) or bytes (BPE), merges, and pushes the ids. n < 2^31. */
 int merge_word(struct encoder *e, const char *word, size_t n);
 /* merge_word that looks into the cache first; word must stay where it is until the call of tokenizer_encode ends. */
-int merge_cached_word(struct encoder *e, const char *word, size_t n, int (*encode)(struct encoder *e, const char *word, size_t n));
+int merge_cached_word(struct encoder *e, const char *word, size_t n,
+                      int (*encode)(struct encoder *e, const char *word, size_t n));
 
 /* Text without special tokens. add_prefix: a space goes before it. */
 int spm_encode(struct encoder *e, const char *text, size_t n, int add_prefix);
 int bpe_encode(struct encoder *e, const char *text, size_t n);
 
-/* Byte-level BPE writes every byte as a printable character. Gives the bytes that text stands for (capacity n) or -1 when it holds another character. */
+/* Byte-level BPE writes every byte as a printable character. Gives the bytes that text stands for (capacity n) or -1 when it
+ * holds another character. */
 ptrdiff_t bpe_decode_text(const char *text, size_t n, char *out);
 /* The row for a name; NULL when there is none: then *known lists all names. */
 const struct pre_tokenizer *bpe_find_pre_tokenizer(struct gguf_string name, char *known, size_t known_bytes);
@@ -175,8 +183,10 @@ int vocabulary_find_ends(struct tokenizer *t, const struct gguf *file, struct er
 
 int special_tokens_init(struct tokenizer *t, struct error *err);
 void special_tokens_free(struct special_tokens *s);
-/* Cuts text into segments, in order; white space that a token swallows belongs to its segment. *segments is owned by the caller (free). */
-int special_tokens_split(const struct tokenizer *t, const char *text, size_t n, int parse_special, struct segment **segments, size_t *n_segments);
+/* Cuts text into segments, in order; white space that a token swallows belongs to its segment. *segments is owned by the caller
+ * (free). */
+int special_tokens_split(const struct tokenizer *t, const char *text, size_t n, int parse_special, struct segment **segments,
+                         size_t *n_segments);
 
 /* UTF-8 as llama.cpp reads it: structure only, so surrogates pass. */
 size_t utf8_length(uint8_t first);

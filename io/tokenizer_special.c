@@ -78,8 +78,8 @@ struct search {
     const char *text;
     size_t n;
     uint8_t wanted;
-    uint8_t *taken;         /* [n] owned */
-    struct segment *found;  /* [max_found] owned */
+    uint8_t *taken;        /* [n] owned */
+    struct segment *found; /* [max_found] owned */
     size_t n_found, max_found;
 };
 
@@ -172,7 +172,8 @@ static int search_run(struct search *s)
     return failed ? -1 : 0;
 }
 
-int special_tokens_split(const struct tokenizer *t, const char *text, size_t n, int parse_special, struct segment **segments, size_t *n_segments)
+int special_tokens_split(const struct tokenizer *t, const char *text, size_t n, int parse_special, struct segment **segments,
+                         size_t *n_segments)
 {
     struct search s = {.t = t, .text = text, .n = n, .wanted = parse_special ? SPECIAL_ON_REQUEST : SPECIAL_ALWAYS};
     *segments = NULL;

@@ -35,8 +35,8 @@ static int encode_prefixed_word(struct encoder *e, const char *word, size_t n)
     return merge_word(e, e->buffer, prefix + mark_spaces(word, n, e->buffer + prefix));
 }
 
-/* No merge can cross a place where no token holds the byte before it and a space mark after that, so the words between such places are
- * independent. In ill-formed text a sequence may swallow part of a space mark: that is one word. */
+/* No merge can cross a place where no token holds the byte before it and a space mark after that, so the words between such
+ * places are independent. In ill-formed text a sequence may swallow part of a space mark: that is one word. */
 static size_t word_length(const struct tokenizer *t, const char *text, size_t n)
 {
     size_t length = 1;
@@ -55,7 +55,8 @@ int spm_encode(struct encoder *e, const char *text, size_t n, int add_prefix)
     int clean = utf8_is_clean(text, n);
     for (size_t at = 0; at < n;) {
         size_t length = clean ? word_length(e->tokenizer, text + at, n - at) : n;
-        if (at == 0 && add_prefix ? encode_prefixed_word(e, text, length) : merge_cached_word(e, text + at, length, encode_word)) {
+        if (at == 0 && add_prefix ? encode_prefixed_word(e, text, length)
+                                  : merge_cached_word(e, text + at, length, encode_word)) {
             return -1;
         }
         at += length;

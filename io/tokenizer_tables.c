@@ -100,7 +100,8 @@ void string_table_free(struct string_table *table)
 }
 
 /* The slot that holds the string, or the free one where it would go. */
-static uint32_t string_slot(const struct string_table *table, const struct span *strings, const char *bytes, size_t n, uint32_t hash)
+static uint32_t string_slot(const struct string_table *table, const struct span *strings, const char *bytes, size_t n,
+                            uint32_t hash)
 {
     uint32_t slot = hash & table->mask;
     while (table->slots[slot] != TOKENIZER_NO_ID) {

@@ -10,15 +10,17 @@
 #include <string.h>
 
 /* Numbers of tokenizer.ggml.token_type. */
-static const uint8_t traits_of_type[] = {0, TOKEN_NORMAL, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER_DEFINED, TOKEN_UNUSED, TOKEN_BYTE};
+static const uint8_t traits_of_type[] = {0,         TOKEN_NORMAL, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER_DEFINED, TOKEN_UNUSED,
+                                         TOKEN_BYTE};
 
 static int out_of_memory(struct error *err, const struct tokenizer *t)
 {
     return error_set(err, "out of memory for a vocabulary of %d tokens", t->n_tokens);
 }
 
-/* An array with at least n_needed elements of a kind in [first_kind, last_kind] or of the kind `other`; *out = NULL when the key is absent. */
-static int find_array(const struct gguf *file, const char *key, size_t n_needed, int want_strings, const struct gguf_value **out, struct error *err)
+/* An array of strings or numbers with at least n_needed elements; *out = NULL when the key is absent. */
+static int find_array(const struct gguf *file, const char *key, size_t n_needed, int want_strings, const struct gguf_value **out,
+                      struct error *err)
 {
     const struct gguf_value *value = *out = gguf_find(file, key);
     if (!value) {
@@ -58,7 +60,8 @@ static int load_texts(struct tokenizer *t, const struct gguf *file, struct error
         return error_set(err, "tokenizer.ggml.tokens is missing, but tokenizer.ggml.model is \"%s\"", t->model);
     }
     if (tokens->count > INT32_MAX / 16) {
-        return error_set(err, "tokenizer.ggml.tokens has %llu entries; at most %d are possible", (unsigned long long)tokens->count, INT32_MAX / 16);
+        return error_set(err, "tokenizer.ggml.tokens has %llu entries; at most %d are possible",
+                         (unsigned long long)tokens->count, INT32_MAX / 16);
     }
     t->n_tokens = (int32_t)tokens->count;
     size_t n = tokens->count;
@@ -239,8 +242,8 @@ static int load_merges(struct tokenizer *t, const struct gguf *file, struct erro
         longest = merges->strings[i].length > longest ? merges->strings[i].length : longest;
     }
     if (merges->count > INT32_MAX / 16 || longest > INT32_MAX / 4) {
-        return error_set(err, "tokenizer.ggml.merges has %llu entries, the longest of %zu bytes: too large", (unsigned long long)merges->count,
-                         longest);
+        return error_set(err, "tokenizer.ggml.merges has %llu entries, the longest of %zu bytes: too large",
+                         (unsigned long long)merges->count, longest);
     }
     char *scratch = malloc(longest + 1);
     int failed = !scratch || pair_table_init(&t->merges, merges->count);
@@ -264,7 +267,8 @@ static int load_bpe(struct tokenizer *t, const struct gguf *file, struct error *
     char known[768];
     t->pre = bpe_find_pre_tokenizer(name, known, sizeof known);
     if (!t->pre) {
-        return error_set(err, "tokenizer.ggml.pre is \"%.*s\"; known are %s", (int)(name.length < 64 ? name.length : 64), name.data, known);
+        return error_set(err, "tokenizer.ggml.pre is \"%.*s\"; known are %s", (int)(name.length < 64 ? name.length : 64),
+                         name.data, known);
     }
     if (bpe_compile_patterns(t, err) || init_keys(t, err)) {
         return -1;
@@ -290,7 +294,8 @@ static int load_spm(struct tokenizer *t, const struct gguf *file, struct error *
 }
 
 /* 4294967295 means "none". Other numbers without a token are common enough in real files to be no error. */
-static int load_id(const struct tokenizer *t, const struct gguf *file, const char *key, int32_t fallback, int32_t *out, struct error *err)
+static int load_id(const struct tokenizer *t, const struct gguf *file, const char *key, int32_t fallback, int32_t *out,
+                   struct error *err)
 {
     int64_t id;
     if (gguf_get_i64(file, key, INT32_MIN, UINT32_MAX, fallback < t->n_tokens ? fallback : -1, &id, err)) {
@@ -404,7 +409,8 @@ int vocabulary_load(struct tokenizer *t, const struct gguf *file, struct error *
     if (gguf_get_string(file, "tokenizer.ggml.model", &model, err)) {
         return -1;
     }
-    snprintf(t->model, sizeof t->model, "%.*s", model.data ? (int)(model.length < 31 ? model.length : 31) : 4, model.data ? model.data : "none");
+    snprintf(t->model, sizeof t->model, "%.*s", model.data ? (int)(model.length < 31 ? model.length : 31) : 4,
+             model.data ? model.data : "none");
     t->kind = gguf_string_is(model, "llama") ? TOKENIZER_SPM : gguf_string_is(model, "gpt2") ? TOKENIZER_BPE : TOKENIZER_NONE;
     if (t->kind == TOKENIZER_NONE) {
         return load_none(t, file, err);

@@ -1,6 +1,7 @@
 /* Feeds the tokenizer broken vocabularies and texts. SPDX-License-Identifier: MIT
  *
- * Input: 2 bytes (length of the text, flags), the text, then a GGUF file. A seed that loads is what test_tokenizer writes with --seeds FOLDER. */
+ * Input: 2 bytes (length of the text, flags), the text, then a GGUF file. A seed that loads is what test_tokenizer writes with
+ * --seeds FOLDER. */
 #include "io/tokenizer.h"
 
 #include "src/core/log.h"

@@ -7,7 +7,14 @@
 #include <string.h>
 
 /* Numbers of value kinds in a file. */
-enum { GGUF_BYTES_U32 = 4, GGUF_BYTES_I32 = 5, GGUF_BYTES_F32 = 6, GGUF_BYTES_BOOL = 7, GGUF_BYTES_STRING = 8, GGUF_BYTES_ARRAY = 9 };
+enum {
+    GGUF_BYTES_U32 = 4,
+    GGUF_BYTES_I32 = 5,
+    GGUF_BYTES_F32 = 6,
+    GGUF_BYTES_BOOL = 7,
+    GGUF_BYTES_STRING = 8,
+    GGUF_BYTES_ARRAY = 9
+};
 
 struct gguf_bytes {
     uint8_t data[1 << 16];

@@ -18,8 +18,17 @@ struct small_token {
 enum { SPM_SPACE = 259, SPM_H, SPM_E, SPM_L, SPM_O, SPM_LL, SPM_HE, SPM_LO, SPM_SPACE_HE, SPM_TWO_SPACES, SPM_TAG, SPM_COUNT };
 static const struct small_token small_spm_head[] = {{"<unk>", 0, 2}, {"<s>", 0, 3}, {"</s>", 0, 3}};
 static const struct small_token small_spm_tail[] = {
-    {SPACE_MARK, -10, 1}, {"h", -11, 1}, {"e", -12, 1}, {"l", -13, 1}, {"o", -14, 1}, {"ll", -1, 1},
-    {"he", -2, 1}, {"lo", -0.5f, 1}, {SPACE_MARK "he", -3, 1}, {SPACE_MARK SPACE_MARK, -4, 1}, {"<tag>", 0, 4},
+    {SPACE_MARK, -10, 1},
+    {"h", -11, 1},
+    {"e", -12, 1},
+    {"l", -13, 1},
+    {"o", -14, 1},
+    {"ll", -1, 1},
+    {"he", -2, 1},
+    {"lo", -0.5f, 1},
+    {SPACE_MARK "he", -3, 1},
+    {SPACE_MARK SPACE_MARK, -4, 1},
+    {"<tag>", 0, 4},
 };
 
 static inline struct small_token small_spm_token(int id, char byte_text[8])
@@ -57,10 +66,12 @@ static inline void small_spm(struct gguf_bytes *g)
 /* Ids 0 .. 255 are the bytes, then: */
 enum { BPE_HE = 256, BPE_LL, BPE_SPACE_HE, BPE_LLO, BPE_IM_END, BPE_THINK, BPE_HEY, BPE_12, BPE_COUNT };
 static const struct small_token small_bpe_tail[] = {
-    {"he", 0, 1}, {"ll", 0, 1}, {"\xc4\xa0he", 0, 1}, {"llo", 0, 1}, {"<|im_end|>", 0, 3}, {"<think>", 0, 4}, {"hey", 0, 1}, {"12", 0, 1},
+    {"he", 0, 1},         {"ll", 0, 1},      {"\xc4\xa0he", 0, 1}, {"llo", 0, 1},
+    {"<|im_end|>", 0, 3}, {"<think>", 0, 4}, {"hey", 0, 1},        {"12", 0, 1},
 };
 /* "hello" is no token, nor are "zq" and its parts reachable: all three must do no harm. */
-static const char *const small_bpe_merges[] = {"l l", "h e", "\xc4\xa0 he", "ll o", "he llo", "1 2", "zq x", "nospace", "\xe2\x96\x81 h"};
+static const char *const small_bpe_merges[] = {"l l", "h e",  "\xc4\xa0 he", "ll o",          "he llo",
+                                               "1 2", "zq x", "nospace",     "\xe2\x96\x81 h"};
 enum { SMALL_BPE_MERGES = sizeof small_bpe_merges / sizeof small_bpe_merges[0] };
 
 /* The character that stands for a byte: printable ones for themselves, the others from U+0100 on. */

@@ -74,9 +74,9 @@ static void test_spm(void)
 
     check_encode(t, "", 0, "");
     check_encode(t, "", TOKENIZER_ADD_SPECIAL, "1");
-    check_encode(t, "hello", 0, "267 262 266");             /* lo, then he, then space+he */
+    check_encode(t, "hello", 0, "267 262 266"); /* lo, then he, then space+he */
     check_encode(t, "hello", TOKENIZER_ADD_SPECIAL, "1 267 262 266");
-    check_encode(t, "lll", 0, "259 264 262");               /* of equal scores the leftmost */
+    check_encode(t, "lll", 0, "259 264 262"); /* of equal scores the leftmost */
     check_encode(t, "  h", 0, "268 259 260");
     check_encode(t, "h h h h", 0, "259 260 259 260 259 260 259 260");
     check_encode(t, "\xc3\xa9", 0, "259 198 172");
@@ -94,7 +94,8 @@ static void test_spm(void)
     check_stream(t, 1, 0, (const int32_t[]){268, 259}, 2, " | |");
     check_stream(t, 1, 0, (const int32_t[]){243, 162, 169, 156, 260}, 5, "|||\xf0\x9f\xa6\x99|h|");
     check_stream(t, 1, 0, (const int32_t[]){198, 260, 243, 162}, 4, "|\xc3h|||\xf0\x9f");
-    check_stream(t, 1, 0, (const int32_t[]){258, 227, 162, 131, 260}, 5, "\xff||\xe0\x9f|\x80|h|"); /* E0 9F begins no character */
+    check_stream(t, 1, 0, (const int32_t[]){258, 227, 162, 131, 260}, 5,
+                 "\xff||\xe0\x9f|\x80|h|"); /* E0 9F begins no character */
     check_stream(t, 1, 0, (const int32_t[]){-1, SPM_COUNT, 260}, 3, "||h|");
     tokenizer_close(t);
 }
@@ -143,7 +144,10 @@ static void test_bpe(void)
     check_encode(t, "hello", 0, "104 101 108 108 111"); /* merges to what is no token */
     check_encode(t, "hey", 0, "256 121");
     check_encode(t, "12", 0, "263");
-    check_encode(t, "a\xff" "b", 0, "97 239 191 189 98");
+    check_encode(t,
+                 "a\xff"
+                 "b",
+                 0, "97 239 191 189 98");
     check_encode(t, "\xc0\x80\xed\xa0\x80", 0, "0 237 160 128"); /* overlong is written short, a surrogate stays */
     check_encode(t, "\xf4\x90\x80\x80", 0, "239 191 189 239 191 189 239 191 189 239 191 189");
     check_encode(t, "he<|im_end|>he", TOKENIZER_PARSE_SPECIAL, "256 260 256");
@@ -176,8 +180,8 @@ static void test_pre_tokenizers(void)
         const char *pre, *text, *ids;
     } cases[] = {
         {"smollm", "12 hell", "49 50 258 257"},
-        {"llama-bpe", "hey", "260 262"},              /* a whole word, and BOS */
-        {"llama3", "1212", "260 263 49 50"},           /* words of three digits: 121, 2 */
+        {"llama-bpe", "hey", "260 262"},     /* a whole word, and BOS */
+        {"llama3", "1212", "260 263 49 50"}, /* words of three digits: 121, 2 */
         {"qwen2", "12", "49 50"},
         {"qwen2", "he\n\nhe", "256 10 10 256"},
         {"default", "1212", "263 49 50"},

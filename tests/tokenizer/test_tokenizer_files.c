@@ -98,7 +98,8 @@ static void check_inputs(const struct tokenizer *t, const char *path)
     free(out);
 }
 
-static void check_whole_text(const struct tokenizer *t, const char *name, const char *expected, size_t n_expected, const char *text, size_t n)
+static void check_whole_text(const struct tokenizer *t, const char *name, const char *expected, size_t n_expected,
+                             const char *text, size_t n)
 {
     struct tokenizer_ids ids = {0};
     struct error err = {{0}};
