@@ -45,19 +45,11 @@ double math_exp64(double x)
     x = x > 700.0 ? 700.0 : x;
     double n = (x * 1.44269504088896338700e+00 + 0x1.8p52) - 0x1.8p52;
     double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
-    double p = 1.0 / 479001600;
-    p = p * r + 1.0 / 39916800;
-    p = p * r + 1.0 / 3628800;
-    p = p * r + 1.0 / 362880;
-    p = p * r + 1.0 / 40320;
-    p = p * r + 1.0 / 5040;
-    p = p * r + 1.0 / 720;
-    p = p * r + 1.0 / 120;
-    p = p * r + 1.0 / 24;
-    p = p * r + 1.0 / 6;
-    p = p * r + 0.5;
-    p = p * r + 1.0;
-    p = p * r + 1.0;
+    double r2 = r * r, r4 = r2 * r2; /* in short chains: the order of the operations is part of the result */
+    double low = (1.0 + r) + r2 * (0.5 + r * (1.0 / 6));
+    double mid = (1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040));
+    double high = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800)) + r4 * (1.0 / 479001600);
+    double p = low + r4 * (mid + r4 * high);
     uint64_t bits;
     memcpy(&bits, &p, sizeof bits);
     bits += (uint64_t)(int64_t)n << 52;
