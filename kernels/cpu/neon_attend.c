@@ -28,9 +28,16 @@ static size_t attend_scratch_bytes_neon(int32_t k_dim, int32_t v_dim, int32_t n_
     return ((size_t)k_dim + (size_t)v_dim + TILE) * KV_PAGE * sizeof(float);
 }
 
-NEON_INLINE float32x4_t load_values(enum kv_type type, const void *page, size_t at)
+/* Element `at` of a page. */
+NEON_INLINE const void *value_at(enum kv_type type, const void *page, size_t at)
 {
-    return type == KV_F32 ? vld1q_f32((const float *)page + at) : half4_to_float(vld1_u16((const uint16_t *)page + at));
+    return (const char *)page + at * (type == KV_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+
+/* Four elements, `vector` times four behind p. */
+NEON_INLINE float32x4_t load_values(enum kv_type type, const void *p, int vector)
+{
+    return type == KV_F32 ? vld1q_f32((const float *)p + 4 * vector) : half4_to_float(vld1_u16((const uint16_t *)p + 4 * vector));
 }
 
 /* p = scores of nq queries for all positions below n_seen (and some behind, of no meaning). */
@@ -50,9 +57,10 @@ NEON_INLINE void score_tile(enum kv_type type, const struct attend_job *job, con
             }
         }
         for (int32_t dim = 0; dim < job->k_dim; dim++) {
+            const void *keys = value_at(type, k, (size_t)dim * KV_PAGE + (size_t)first);
             NEON_UNROLL
             for (int v = 0; v < nv; v++) {
-                const float32x4_t kv = load_values(type, k, (size_t)dim * KV_PAGE + (size_t)(first + 4 * v));
+                const float32x4_t kv = load_values(type, keys, v);
                 NEON_UNROLL
                 for (int i = 0; i < nq; i++) {
                     acc[i][v] = vfmaq_n_f32(acc[i][v], kv, q[i][dim]);
@@ -116,9 +124,10 @@ NEON_INLINE void add_values_at(enum kv_type type, const struct attend_job *job, 
         }
     }
     for (int32_t j = first; j < end; j++) {
+        const void *values = value_at(type, v_page, (size_t)j * (size_t)job->v_dim + (size_t)dim);
         NEON_UNROLL
         for (int v = 0; v < nv; v++) {
-            const float32x4_t value = load_values(type, v_page, (size_t)j * (size_t)job->v_dim + (size_t)(dim + 4 * v));
+            const float32x4_t value = load_values(type, values, v);
             NEON_UNROLL
             for (int i = 0; i < nq; i++) {
                 acc[i][v] = vfmaq_n_f32(acc[i][v], value, p[i][j]);
@@ -141,8 +150,8 @@ static void add_value_single(enum kv_type type, const struct attend_job *job, co
     float *o = job->o + (size_t)tile->index[i] * (size_t)job->v_dim + dim;
     float acc = *o * tile->correction[i];
     for (int32_t j = first; j < end; j++) {
-        const size_t at = (size_t)j * (size_t)job->v_dim + (size_t)dim;
-        const float value = type == KV_F32 ? ((const float *)v_page)[at] : half_to_float(((const uint16_t *)v_page)[at]);
+        const void *at = value_at(type, v_page, (size_t)j * (size_t)job->v_dim + (size_t)dim);
+        const float value = type == KV_F32 ? *(const float *)at : half_to_float(*(const uint16_t *)at);
         acc = __builtin_fmaf(tile->p[i][j], value, acc);
     }
     *o = acc;

@@ -68,7 +68,7 @@ NEON_INLINE void dot_tile(enum dtype type, const uint8_t *const *row, const int 
     const int32_t whole = k / LANES * LANES;
     for (int32_t at = 0; at < whole; at += LANES) {
         NEON_UNROLL
-        for (int v = 0; v < 4; v++) {
+        for (int v = 0; v < LANES / 4; v++) {
             float32x4_t w[SINGLE_COLS];
             NEON_UNROLL
             for (int c = 0; c < nc; c++) {
