@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Candidates are 64-bit keys: the logit in an order-preserving form above the complement of the id, so that the order of keys is the
- * order of logits with ties to the lower id, and no two keys are equal. Probabilities come from our own exp and log, in f64, added in
- * the candidates' order, so a result has the same bits on every machine. */
+ * Candidates are 64-bit keys: the logit in an order-preserving form above the complement of the id, so that the order of keys is
+ * the order of logits with ties to the lower id, and no two keys are equal. Probabilities come from our own exp and log, in f64,
+ * added in the candidates' order, so a result has the same bits on every machine. */
 #include "src/engine/sampler.h"
 
 #include "src/core/math.h"
@@ -14,11 +14,11 @@
 #include <string.h>
 
 enum {
-    HEAP_MAX = 1024,   /* above that many candidates a radix sort of the vocabulary is faster than a heap */
-    SCAN_BLOCK = 16,   /* logits compared with the threshold at once */
+    HEAP_MAX = 1024, /* above that many candidates a radix sort of the vocabulary is faster than a heap */
+    SCAN_BLOCK = 16, /* logits compared with the threshold at once */
     RADIX_BITS = 11,
     RADIX_SIZE = 1 << RADIX_BITS,
-    RADIX_PASSES = 3   /* 3 * 11 bits cover the 32 bits of a logit */
+    RADIX_PASSES = 3 /* 3 * 11 bits cover the 32 bits of a logit */
 };
 
 /* Cumulative probabilities come from rounded logits; a sum this close to --top-p counts as having reached it. */
@@ -26,13 +26,13 @@ static const double top_p_slack = 1e-6;
 
 struct sampler {
     int32_t max_vocab;
-    int32_t n;          /* candidates of the last pick */
-    double sum;         /* of their weights */
-    uint64_t *keys;     /* [max_vocab] owned */
-    uint64_t *spare;    /* [max_vocab] owned; radix passes go between the two */
-    double *weights;    /* [max_vocab] owned */
-    float *adjusted;    /* [max_vocab] owned: logits after bias and penalties */
-    int32_t *counts;    /* [max_vocab] owned: all zero between calls */
+    int32_t n;       /* candidates of the last pick */
+    double sum;      /* of their weights */
+    uint64_t *keys;  /* [max_vocab] owned */
+    uint64_t *spare; /* [max_vocab] owned; radix passes go between the two */
+    double *weights; /* [max_vocab] owned */
+    float *adjusted; /* [max_vocab] owned: logits after bias and penalties */
+    int32_t *counts; /* [max_vocab] owned: all zero between calls */
 };
 
 void sampler_params_default(struct sampler_params *p)
@@ -56,8 +56,8 @@ static int check_bias(const struct sampler_params *p, struct error *err)
     for (int32_t i = 0; i < p->n_bias; i++) {
         float bias = p->bias[i].bias;
         if (p->bias[i].id < 0 || isnan(bias) || bias == INFINITY) {
-            return error_set(err, "--logit-bias: token %d, bias %g; expected a token id and a finite number or -inf", (int)p->bias[i].id,
-                             (double)bias);
+            return error_set(err, "--logit-bias: token %d, bias %g; expected a token id and a finite number or -inf",
+                             (int)p->bias[i].id, (double)bias);
         }
     }
     return 0;
@@ -172,7 +172,7 @@ static float key_logit(uint64_t key)
 
 static int32_t key_id(uint64_t key)
 {
-    return (int32_t)~(uint32_t)key;
+    return (int32_t) ~(uint32_t)key;
 }
 
 /* Restores the heap (smallest key on top) below element i. */
@@ -200,7 +200,8 @@ static void heap_offer(uint64_t *heap, int32_t k, uint64_t key)
     }
 }
 
-/* The k best of n logits as keys, best first; 1 <= k <= n. The scan skips whole blocks without a logit above the k-th best so far. */
+/* The k best of n logits as keys, best first; 1 <= k <= n. The scan skips whole blocks without a logit above the k-th best so
+ * far. */
 static void select_best(uint64_t *heap, int32_t k, const float *logits, int32_t n)
 {
     for (int32_t i = 0; i < k; i++) {
@@ -234,7 +235,8 @@ static void select_best(uint64_t *heap, int32_t k, const float *logits, int32_t 
     }
 }
 
-/* Sorts s->keys[0..n) by their upper halves, largest first; stable, so ids (or ranks) given in ascending order stay so among ties. */
+/* Sorts s->keys[0..n) by their upper halves, largest first; stable, so ids (or ranks) given in ascending order stay so among
+ * ties. */
 static void sort_keys(struct sampler *s, int32_t n)
 {
     uint32_t starts[RADIX_PASSES][RADIX_SIZE] = {{0}};
@@ -260,8 +262,9 @@ static void sort_keys(struct sampler *s, int32_t n)
     }
 }
 
-/* Logit bias, then the penalties: a token seen in the window has its logit divided (multiplied when it is not positive) by the repeat
- * penalty, and frequency * count + presence taken away. Returns the logits to go on with: the given ones when nothing changes. */
+/* Logit bias, then the penalties: a token seen in the window has its logit divided (multiplied when it is not positive) by the
+ * repeat penalty, and frequency * count + presence taken away. Returns the logits to go on with: the given ones when nothing
+ * changes. */
 static const float *adjust(struct sampler *s, const struct sampler_params *p, const float *logits, int32_t n_vocab,
                            const int32_t *history, int32_t n_history)
 {
@@ -441,8 +444,8 @@ static void fill_logprobs(const float *logits, int32_t n_vocab, int32_t n_top, s
     out->logprob = logit == -INFINITY ? -INFINITY : (float)(logit - log_sum);
 }
 
-void sampler_pick(struct sampler *s, const struct sampler_params *params, const float *logits, int32_t n_vocab, const int32_t *history,
-                  int32_t n_history, int32_t position, struct sampler_result *out)
+void sampler_pick(struct sampler *s, const struct sampler_params *params, const float *logits, int32_t n_vocab,
+                  const int32_t *history, int32_t n_history, int32_t position, struct sampler_result *out)
 {
     assert(n_vocab > 0 && n_vocab <= s->max_vocab && n_history >= 0);
     run_chain(s, params, adjust(s, params, logits, n_vocab, history, n_history), n_vocab);

@@ -13,7 +13,8 @@ struct sampler_bias {
     float bias; /* added to the logit; -INFINITY forbids the token */
 };
 
-/* Order of the chain: bias, penalties, top-k, typical, top-p, min-p, temperature, draw. temperature <= 0: the most likely token. */
+/* Order of the chain: bias, penalties, top-k, typical, top-p, min-p, temperature, draw. temperature <= 0: the most likely token.
+ */
 struct sampler_params {
     float temperature;       /* 0.8 */
     int32_t top_k;           /* 40; <= 0 = all */
@@ -27,7 +28,7 @@ struct sampler_params {
     uint64_t seed;
     const struct sampler_bias *bias; /* [n_bias] borrowed, NULL allowed */
     int32_t n_bias;
-    int32_t n_logprobs;      /* how many alternatives sampler_result lists; 0 = none */
+    int32_t n_logprobs; /* how many alternatives sampler_result lists; 0 = none */
 };
 void sampler_params_default(struct sampler_params *p);
 /* Ranges of the parameters; the text names the option as the command line spells it. */
@@ -36,9 +37,9 @@ int sampler_params_check(const struct sampler_params *p, struct error *err);
 enum { SAMPLER_MAX_LOGPROBS = 64 };
 struct sampler_result {
     int32_t id;
-    float logprob;           /* of the chosen token under the model's own softmax (before bias, penalties and temperature) */
+    float logprob; /* of the chosen token under the model's own softmax (before bias, penalties and temperature) */
     int32_t n_top;
-    int32_t top_ids[SAMPLER_MAX_LOGPROBS];  /* most likely first, ties by lower id */
+    int32_t top_ids[SAMPLER_MAX_LOGPROBS]; /* most likely first, ties by lower id */
     float top_logprobs[SAMPLER_MAX_LOGPROBS];
 };
 
@@ -47,10 +48,11 @@ struct sampler;
 int sampler_init(struct sampler **s, int32_t n_vocab, struct error *err);
 void sampler_free(struct sampler *s); /* NULL allowed */
 
-/* logits: [n_vocab], not changed. history: [n_history] ids of the sequence so far (prompt and answer), oldest first. position: of the token to be
- * drawn. Ties in the argmax go to the lower id. logprob and top are filled only when params->n_logprobs > 0 (then always). */
-void sampler_pick(struct sampler *s, const struct sampler_params *params, const float *logits, int32_t n_vocab, const int32_t *history,
-                  int32_t n_history, int32_t position, struct sampler_result *out);
+/* logits: [n_vocab], not changed. history: [n_history] ids of the sequence so far (prompt and answer), oldest first. position: of
+ * the token to be drawn. Ties in the argmax go to the lower id. logprob and top are filled only when params->n_logprobs > 0 (then
+ * always). */
+void sampler_pick(struct sampler *s, const struct sampler_params *params, const float *logits, int32_t n_vocab,
+                  const int32_t *history, int32_t n_history, int32_t position, struct sampler_result *out);
 
 /* What the last sampler_pick drew from: up to `max` candidates and their probabilities; returns how many there were. */
 int32_t sampler_distribution(const struct sampler *s, int32_t max, int32_t *ids, double *probabilities);

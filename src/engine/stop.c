@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * One automaton a stop string (Knuth, Morris, Pratt): a byte costs a bounded number of steps on average, however the text is cut into
- * pieces. The first string to be complete wins, and of those complete at the same byte the longest, so the cuts do not matter either. */
+ * One automaton a stop string (Knuth, Morris, Pratt): a byte costs a bounded number of steps on average, however the text is cut
+ * into pieces. The first string to be complete wins, and of those complete at the same byte the longest, so the cuts do not
+ * matter either. */
 #include "src/engine/stop.h"
 
 #include <assert.h>

@@ -65,8 +65,8 @@ static const struct literal literals[] = {
      .frequency = 5, .presence = 5, .history = {0}, .n_history = 1},
     {"frequency and presence 5, 3 tokens", FIVE, .expected = {0.000023f, 0.000023f, 0.000023f, 0.499966f, 0.499966f},
      .frequency = 5, .presence = 5, .history = {0, 1, 2}, .n_history = 3},
-    {"frequency and presence 5, 5 tokens", FIVE, .expected = {0, 0.000023f, 0.000023f, 0.499977f, 0.499977f},
-     .frequency = 5, .presence = 5, .history = {0, 1, 2, 0, 0}, .n_history = 5},
+    {"frequency and presence 5, 5 tokens", FIVE, .expected = {0, 0.000023f, 0.000023f, 0.499977f, 0.499977f}, .frequency = 5,
+     .presence = 5, .history = {0, 1, 2, 0, 0}, .n_history = 5},
 };
 
 static void test_literals(void)
@@ -94,8 +94,8 @@ static void test_literals(void)
             by_id[ids[j]] = found[j];
         }
         for (int32_t id = 0; id < c->n; id++) {
-            CHECK_THAT(fabs(by_id[id] - c->expected[id]) <= 1e-5, "%s: token %d has probability %.7f, expected %.7f", c->name, (int)id,
-                       by_id[id], (double)c->expected[id]);
+            CHECK_THAT(fabs(by_id[id] - c->expected[id]) <= 1e-5, "%s: token %d has probability %.7f, expected %.7f", c->name,
+                       (int)id, by_id[id], (double)c->expected[id]);
         }
     }
 }
@@ -106,8 +106,11 @@ static void test_large_vocabulary(void)
     const struct {
         int32_t top_k;
         float top_p, min_p;
-    } cases[] = {{10000, 1, 0}, {1, 1, 0}, {100, 1, 0}, {2000, 1, 0}, {0, FLT_MIN, 0}, {0, 0.0003f, 0}, {0, 0.8f, 0}, {0, 1, 0.1f},
-                 {0, 1, 9997.9f / 9999.0f}, {100, 0.8f, 0}, {100, 0.8f, 0.1f}, {3000, 0.5f, 0.9f}, {0, 0.8f, 0.1f}, {0, 0.8f, 0.9f}};
+    } cases[] = {{10000, 1, 0},   {1, 1, 0},         {100, 1, 0},
+                 {2000, 1, 0},    {0, FLT_MIN, 0},   {0, 0.0003f, 0},
+                 {0, 0.8f, 0},    {0, 1, 0.1f},      {0, 1, 9997.9f / 9999.0f},
+                 {100, 0.8f, 0},  {100, 0.8f, 0.1f}, {3000, 0.5f, 0.9f},
+                 {0, 0.8f, 0.1f}, {0, 0.8f, 0.9f}};
     const int32_t n_vocab = MAX_VOCAB;
     for (int32_t id = 0; id < n_vocab; id++) {
         logits[id] = (float)math_log(id);
@@ -134,8 +137,8 @@ static void test_large_vocabulary(void)
         struct sampler_result result;
         sampler_pick(sampler, &p, logits, n_vocab, NULL, 0, 0, &result);
         int32_t n = sampler_distribution(sampler, MAX_VOCAB, ids, probabilities);
-        CHECK_THAT(n == expected, "top-k %d top-p %g min-p %g keeps %d, expected %d", (int)p.top_k, (double)p.top_p, (double)p.min_p, (int)n,
-                   (int)expected);
+        CHECK_THAT(n == expected, "top-k %d top-p %g min-p %g keeps %d, expected %d", (int)p.top_k, (double)p.top_p,
+                   (double)p.min_p, (int)n, (int)expected);
         int32_t lowest = n_vocab;
         for (int32_t j = 0; j < n; j++) {
             lowest = ids[j] < lowest ? ids[j] : lowest;
@@ -279,7 +282,8 @@ static void test_purity(void)
     sampler_free(other);
     CHECK_THAT(differing_seed > 32, "another seed changed %d of 64 tokens", (int)differing_seed);
     /* Source: the known-answer tests of Random123 for philox4x32-10, counter and key 0. */
-    CHECK_THAT(sampler_random(0, 0, 0) == 0xe169c58d6627e8d5u, "random(0, 0, 0) is %llx", (unsigned long long)sampler_random(0, 0, 0));
+    CHECK_THAT(sampler_random(0, 0, 0) == 0xe169c58d6627e8d5u, "random(0, 0, 0) is %llx",
+               (unsigned long long)sampler_random(0, 0, 0));
 }
 
 static void test_logprobs(void)
@@ -307,11 +311,13 @@ static void test_logprobs(void)
     for (int32_t i = 0; i < result.n_top; i++) {
         int32_t better = 0;
         for (int32_t id = 0; id < n_vocab; id++) {
-            better += logits[id] > logits[result.top_ids[i]] || (logits[id] == logits[result.top_ids[i]] && id < result.top_ids[i]);
+            better += logits[id] > logits[result.top_ids[i]] ||
+                      (logits[id] == logits[result.top_ids[i]] && id < result.top_ids[i]);
         }
         CHECK_INT(better, i);
         expected = logits[result.top_ids[i]] - log(sum);
-        CHECK_THAT(fabs(result.top_logprobs[i] - expected) < 2e-6, "logprob %.8f, expected %.8f", (double)result.top_logprobs[i], expected);
+        CHECK_THAT(fabs(result.top_logprobs[i] - expected) < 2e-6, "logprob %.8f, expected %.8f", (double)result.top_logprobs[i],
+                   expected);
     }
     p.n_logprobs = 64;
     sampler_pick(sampler, &p, logits, 10, NULL, 0, 0, &result);
@@ -326,10 +332,20 @@ static void test_parameters(void)
     CHECK_INT(sampler_params_check(&p, &err), 0);
     const struct sampler_bias bias = {.id = 3, .bias = NAN};
     for (int i = 0; i < 11; i++) {
-        static const char *const options[] = {"--temp", "--top-p", "--min-p", "--typical", "--repeat-penalty", "--presence-penalty",
-                                              "--frequency-penalty", "--repeat-last-n", "--logprobs", "--logit-bias", "--top-p"};
+        static const char *const options[] = {"--temp",
+                                              "--top-p",
+                                              "--min-p",
+                                              "--typical",
+                                              "--repeat-penalty",
+                                              "--presence-penalty",
+                                              "--frequency-penalty",
+                                              "--repeat-last-n",
+                                              "--logprobs",
+                                              "--logit-bias",
+                                              "--top-p"};
         sampler_params_default(&p);
-        float *numbers[] = {&p.temperature, &p.top_p, &p.min_p, &p.typical_p, &p.repeat_penalty, &p.presence_penalty, &p.frequency_penalty};
+        float *numbers[] = {&p.temperature,      &p.top_p, &p.min_p, &p.typical_p, &p.repeat_penalty, &p.presence_penalty,
+                            &p.frequency_penalty};
         const float bad[] = {INFINITY, 1.5f, -0.1f, 2, 0, NAN, INFINITY};
         if (i < 7) {
             *numbers[i] = bad[i];
@@ -345,7 +361,8 @@ static void test_parameters(void)
         }
         err.text[0] = '\0';
         CHECK_INT(sampler_params_check(&p, &err), -1);
-        CHECK_THAT(strncmp(err.text, options[i], strlen(options[i])) == 0, "message \"%s\", expected %s first", err.text, options[i]);
+        CHECK_THAT(strncmp(err.text, options[i], strlen(options[i])) == 0, "message \"%s\", expected %s first", err.text,
+                   options[i]);
     }
 }
 
@@ -360,14 +377,16 @@ static void test_math(void)
         worst = fmax(worst, fabs(math_exp(x) - exact) / unit);
     }
     CHECK_THAT(worst < 2, "math_exp is off by %.3f units", worst);
-    CHECK_THAT(math_exp(-88) == 0 && math_exp(-INFINITY) == 0 && math_exp(0) == 1 && isnan(math_exp(NAN)), "edge cases of math_exp");
+    CHECK_THAT(math_exp(-88) == 0 && math_exp(-INFINITY) == 0 && math_exp(0) == 1 && isnan(math_exp(NAN)),
+               "edge cases of math_exp");
     CHECK_THAT(math_exp(INFINITY) == math_exp(88), "exp(inf) is %g", (double)math_exp(INFINITY));
     worst = 0;
     for (int i = -70000; i <= 70000; i++) {
         worst = fmax(worst, fabs(math_exp64(i * 0.01) / exp(i * 0.01) - 1));
     }
     CHECK_THAT(worst < 1e-13, "math_exp64 is off by %g", worst);
-    CHECK_THAT(math_exp64(-701) == 0 && math_exp64(-INFINITY) == 0 && math_exp64(0) == 1 && isnan(math_exp64(NAN)), "edges of math_exp64");
+    CHECK_THAT(math_exp64(-701) == 0 && math_exp64(-INFINITY) == 0 && math_exp64(0) == 1 && isnan(math_exp64(NAN)),
+               "edges of math_exp64");
     worst = 0;
     for (int i = 1; i < 100000; i++) {
         const double values[] = {i * 1e-5, i * 1.25, ldexp(i, -1070), ldexp(i, 990), 1 + (i - 50000) * 1e-8};
@@ -378,7 +397,8 @@ static void test_math(void)
         }
     }
     CHECK_THAT(worst <= 1, "math_log is off by %.3f units", worst);
-    CHECK_THAT(math_log(0) == -INFINITY && isnan(math_log(-1)) && math_log(INFINITY) == INFINITY && math_log(1) == 0, "edges of math_log");
+    CHECK_THAT(math_log(0) == -INFINITY && isnan(math_log(-1)) && math_log(INFINITY) == INFINITY && math_log(1) == 0,
+               "edges of math_log");
 }
 
 int main(void)

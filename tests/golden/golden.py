@@ -2,11 +2,11 @@
 
     python3 tests/golden/golden.py --llm ./llm [--data ../shared/data]
 
-The data's README says how the values were made. Unquantised files: the same greedy ids and every logit within a bound: F32 2e-3 (two
-orders of summation in f32); F16 2e-2 and BF16 1e-1, because llama.cpp rounds the activations to the weights' type and this program
-does not. A file whose logits are not stored is compared where the table has values: the largest logit and the first four. Quantised
-files: the most likely token wherever the margin is clear, 0.5 or more: this program's own margins, as llama.cpp's are not stored, or with
---llama-cpp those of llama-cpp-python. Exit 77 without data.
+The data's README says how the values were made. Unquantised files: the same greedy ids and every logit within a bound: F32 2e-3
+(two orders of summation in f32); F16 2e-2 and BF16 1e-1, because llama.cpp rounds the activations to the weights' type and this
+program does not. A file whose logits are not stored is compared where the table has values: the largest logit and the first
+four. Quantised files: the most likely token wherever the margin is clear, 0.5 or more: this program's own margins, as
+llama.cpp's are not stored, or with --llama-cpp those of llama-cpp-python. Exit 77 without data.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from program import ProgramError, greedy
 
 F32_BOUND, F16_BOUND, BF16_BOUND = 2e-3, 2e-2, 0.1
 CLEAR_MARGIN = 0.5
-# Quantised stories260K: both programs round activations to int8, llama.cpp with the scale in half precision (and F16 rows to F16). Logits
-# of up to 19 with a spread of 7, and int8 costs 2 to 4 % of the spread (check_logits.py).
+# Quantised stories260K: both programs round activations to int8, llama.cpp with scales in half precision (and F16 rows to F16).
+# Logits of up to 19 with a spread of 7, and int8 costs 2 to 4 % of the spread (check_logits.py).
 QUANTISED_BOUND = 0.5
 
 
@@ -92,7 +92,7 @@ def check_quantised(options, name, model, table):
         _, logits = greedy(options.llm, model, ids, 1)
         worst = max(worst, difference_from_rows(logits, rows))
         expected = numpy.array([row[1] for row in rows])
-        # Without llama.cpp's full logits a row counts when our own margin is clear: a swap across it would take an error of half of it.
+        # Without llama.cpp's full logits a row counts if our own margin is clear: a swap across it takes an error of half of it.
         theirs = llama.prompt_logits(ids) if llama else logits
         divergence = max(divergence, kl.compare(theirs, logits).kl)
         clear = kl.margins(theirs) >= CLEAR_MARGIN
@@ -122,8 +122,8 @@ def main():
         return os.path.join(options.data, *parts)
 
     try:
-        good = check_exact(options, "stories260K F32", data("models", "stories260K.gguf"), Table(data("golden", "stories260K.tsv"), 40),
-                           data("golden", "stories260K.logits.f32"), F32_BOUND)
+        good = check_exact(options, "stories260K F32", data("models", "stories260K.gguf"),
+                           Table(data("golden", "stories260K.tsv"), 40), data("golden", "stories260K.logits.f32"), F32_BOUND)
         for model in ("llama-dense", "qwen2-dense"):
             good &= check_exact(options, model, data("tiny-models", model + ".gguf"),
                                 Table(data("golden", "tiny-models", model + ".tsv"), 16),

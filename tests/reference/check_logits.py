@@ -7,14 +7,15 @@
 Without a model, all of model.py. --self takes the pass itself in f32 for the program; it shows how tight the bounds are.
 
 Bounds, relative to the spread (standard deviation) of the logits:
-- Files without quantised matrices: the program works in f32 throughout. A dot product of K <= 512 terms in 16 lanes errs by about
-  sqrt(K) * 2^-24 = 1e-6 of its spread, some 30 of them in a row by 1e-5: every logit within 1e-4.
-- Quantised matrices: the reference rounds activations to int8 as the numeric contract does. A value that falls on the other side of a
-  rounding edge in f32 than in f64 moves its sum by 1 / 127 of the largest of 32, and then everything behind it; rows before such a
-  value agree to 1e-6. So of some prompt a tenth of the rows must agree within 1e-4 (up to four are tried; an error in the arithmetic
-  shows in all), and of every prompt all rows must stay within what int8 itself costs: one rounding is uniform, amax / 127 / sqrt(12),
-  0.5 % of the activations' spread; over about 14 matrices 2 %, with heavy tails up to 4 %: root mean square 2 % against the
-  reference with int8, 4 % against the one without. A difference e of logits gives a KL of about var(e) / 2; the bound is twice that.
+- Files without quantised matrices: the program works in f32 throughout. A dot product of K <= 512 terms in 16 lanes errs by
+  about sqrt(K) * 2^-24 = 1e-6 of its spread, some 30 of them in a row by 1e-5: every logit within 1e-4.
+- Quantised matrices: the reference rounds activations to int8 as the numeric contract does. A value that falls on the other
+  side of a rounding edge in f32 than in f64 moves its sum by 1 / 127 of the largest of 32, and then everything behind it; rows
+  before such a value agree to 1e-6. So of some prompt a tenth of the rows must agree within 1e-4 (up to four are tried; an
+  error in the arithmetic shows in all), and of every prompt all rows must stay within what int8 itself costs: one rounding is
+  uniform, amax / 127 / sqrt(12), 0.5 % of the activations' spread; over about 14 matrices 2 %, with heavy tails up to 4 %: root
+  mean square 2 % against the reference with int8, 4 % against the one without. A difference e of logits gives a KL of about
+  var(e) / 2; the bound is twice that.
 """
 
 import argparse
@@ -67,7 +68,8 @@ def program_logits(path, ids, n_vocab, quantised, options):
 
 def check_float(reference, found):
     largest, kl = float(numpy.abs(found - reference).max() / reference.std()), mean_kl(reference, found)
-    return (largest <= FLOAT_MAX and kl <= FLOAT_KL, True, f"largest {largest:.1e} (bound {FLOAT_MAX:.0e})  KL {kl:.1e} ({FLOAT_KL:.0e})")
+    text = f"largest {largest:.1e} (bound {FLOAT_MAX:.0e})  KL {kl:.1e} ({FLOAT_KL:.0e})"
+    return largest <= FLOAT_MAX and kl <= FLOAT_KL, True, text
 
 
 def check_quantised(reference, rounded, found):

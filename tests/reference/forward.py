@@ -1,6 +1,7 @@
 """A plain forward pass in NumPy, written from the papers, to check programs against. SPDX-License-Identifier: MIT
 
-RMS norm: Zhang, Sennrich 2019. Rotary positions: RoFormer, arXiv 2104.09864. Gated activation: Shazeer 2020. Grouped heads: Ainslie et al. 2023.
+RMS norm: Zhang, Sennrich 2019. Rotary positions: RoFormer, arXiv 2104.09864. Gated activation: Shazeer 2020.
+Grouped heads: Ainslie et al. 2023.
 
     python3 tests/reference/forward.py MODEL.gguf --ids 1,2,3 [-o LOGITS.f32]
 """
