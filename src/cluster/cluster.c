@@ -33,29 +33,6 @@ static int check_srun(struct error *err)
     return 0;
 }
 
-/* Starting alone, Open MPI would fork a daemon and look at every network first: 250 ms instead of 25. What the user has set
- * stays. */
-static int init_alone(int *argc, char ***argv, int *provided)
-{
-    static const char *const settings[][2] = {
-        {"OMPI_MCA_ess_singleton_isolated", "1"},
-        {"OMPI_MCA_pml", "ob1"},
-        {"OMPI_MCA_btl", "self"},
-    };
-    enum { N_SETTINGS = sizeof settings / sizeof settings[0] };
-    int ours[N_SETTINGS];
-    for (int i = 0; i < N_SETTINGS; i++) {
-        ours[i] = !getenv(settings[i][0]) && !setenv(settings[i][0], settings[i][1], 1);
-    }
-    int rc = MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, provided);
-    for (int i = 0; i < N_SETTINGS; i++) {
-        if (ours[i]) {
-            unsetenv(settings[i][0]); /* not for programs that this one starts */
-        }
-    }
-    return rc;
-}
-
 static void abort_job(void)
 {
     MPI_Abort(MPI_COMM_WORLD, 1);
@@ -104,11 +81,8 @@ static int meet(struct cluster *c, struct error *err)
 {
     struct machine *machines = calloc((size_t)c->size, sizeof *machines);
     c->peers = calloc((size_t)c->size, sizeof *c->peers);
-    c->mpi = calloc(1, sizeof *c->mpi);
-    if (!machines || !c->peers || !c->mpi) {
+    if (!machines || !c->peers) {
         free(machines);
-        free(c->mpi);
-        c->mpi = NULL;
         return error_set(err, "no memory for the list of %d ranks", c->size);
     }
     machines[c->rank] = this_machine();
@@ -118,20 +92,12 @@ static int meet(struct cluster *c, struct error *err)
     }
     set_peers(c, machines);
     free(machines);
-    c->mpi->comm = mpi_duplicate(MPI_COMM_WORLD);
     return 0;
 }
 
-int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
+static int start_mpi(struct cluster *c, int *argc, char ***argv, struct error *err)
 {
-    *c = (struct cluster){0};
-    /* The kernel adds 50 us to every sleep otherwise, as much as the sleeps between polls. Threads started later inherit it. */
-    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-    int alone = !started_by_launcher(), provided = MPI_THREAD_SINGLE;
-    if (alone && check_srun(err)) {
-        return -1;
-    }
-    int rc = alone ? init_alone(argc, argv, &provided) : MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+    int provided = MPI_THREAD_SINGLE, rc = MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
     if (rc != MPI_SUCCESS) {
         return error_set(err, "MPI does not start (code %d)", rc);
     }
@@ -145,11 +111,27 @@ int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
     if (size > 1) {
         snprintf(prefix, sizeof prefix, "llm: rank %d (%s)", rank, this_machine().host);
     }
-    fatal_set_hook(prefix, alone ? NULL : abort_job);
+    fatal_set_hook(prefix, abort_job);
     if (provided < MPI_THREAD_FUNNELED) {
         return error_set(err, "this MPI library allows one thread only: MPI_THREAD_FUNNELED is needed, %d was given", provided);
     }
-    return meet(c, err);
+    c->mpi = calloc(1, sizeof *c->mpi);
+    return c->mpi ? 0 : error_set(err, "no memory for the communicator");
+}
+
+int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
+{
+    *c = (struct cluster){.size = 1};
+    /* The kernel adds 50 us to every sleep otherwise, as much as the sleeps between polls. Threads started later inherit it. */
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    if (!started_by_launcher()) {
+        return check_srun(err) ? -1 : meet(c, err);
+    }
+    if (start_mpi(c, argc, argv, err) || meet(c, err)) {
+        return -1;
+    }
+    c->mpi->comm = mpi_duplicate(MPI_COMM_WORLD);
+    return 0;
 }
 
 void cluster_finalize(struct cluster *c)
@@ -178,6 +160,10 @@ void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *
     if (bytes > INT_MAX) {
         fatal("cluster_allgather: %zu bytes a rank are too many, at most %d", bytes, INT_MAX);
     }
+    if (!c->mpi) {
+        memmove(all, mine, bytes);
+        return;
+    }
     MPI_Request request;
     CHECK_MPI(MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, c->mpi->comm, &request));
     mpi_wait(&request, 0);
@@ -186,7 +172,7 @@ void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *
 void cluster_broadcast(struct cluster *c, void *data, size_t bytes)
 {
     enum { CHUNK = 64 << 20 };
-    for (size_t done = 0; done < bytes; done += CHUNK) {
+    for (size_t done = 0; c->mpi && done < bytes; done += CHUNK) {
         size_t n = bytes - done < CHUNK ? bytes - done : CHUNK;
         MPI_Request request;
         CHECK_MPI(MPI_Ibcast((char *)data + done, (int)n, MPI_BYTE, 0, c->mpi->comm, &request));

@@ -21,11 +21,11 @@ struct cluster {
     int32_t rank, size;
     int32_t local_rank, local_size;
     struct cluster_peer *peers; /* [size] owned */
-    struct cluster_mpi *mpi;    /* private: communicators */
+    struct cluster_mpi *mpi;    /* private: communicators; NULL without mpirun */
 };
 
-/* Starts MPI (FUNNELED) and fills the struct; installs the fatal() hook. Without mpirun or srun: Open MPI as an isolated
- * singleton. No first message within 60 s is fatal() (a wrong network interface, mostly). Collective. */
+/* Starts MPI (FUNNELED) and fills the struct; installs the fatal() hook. Without mpirun or srun MPI is not started at all: one
+ * rank. No first message within 60 s is fatal() (a wrong network interface, mostly). Collective. */
 int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err);
 /* Clean end of the job. Collective. */
 void cluster_finalize(struct cluster *c);
@@ -43,7 +43,6 @@ int cluster_agree_equal(struct cluster *c, uint64_t value, const char *what, str
 void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *all);
 /* Rank 0's bytes to everybody. Collective; sleeps while waiting. */
 void cluster_broadcast(struct cluster *c, void *data, size_t bytes);
-/* Sum, on rank 0 and everywhere, is not needed: gather and add. */
 
 /* "Open MPI v4.1.4 ..." or "none". */
 const char *cluster_library(void);
