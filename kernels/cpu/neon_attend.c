@@ -9,9 +9,9 @@
 #include "kernels/cpu/neon_common.h"
 
 enum {
-    TILE = 4,        /* queries a tile */
-    N_ACC = 16,      /* accumulators a tile, whatever its number of queries */
-    WIDEN_ABOVE = 4  /* queries from which f16 is widened once a page */
+    TILE = 4,       /* queries a tile */
+    N_ACC = 16,     /* accumulators a tile, whatever its number of queries */
+    WIDEN_ABOVE = 4 /* queries from which f16 is widened once a page */
 };
 
 /* Queries of the job that see something of the page, TILE at most, and what they see. */
@@ -107,7 +107,8 @@ static void softmax_page(const struct attend_job *job, struct query_tile *tile, 
     *m = maximum;
 }
 
-/* o = o * correction + p v for nq queries of the tile from `from` on, positions [first, end), nv vectors of dimensions from dim. */
+/* o = o * correction + p v for nq queries of the tile from `from` on, positions [first, end), nv vectors of dimensions from dim.
+ */
 NEON_INLINE void add_values_at(enum kv_type type, const struct attend_job *job, const struct query_tile *tile, int from,
                                const int nq, const int nv, const void *v_page, int32_t first, int32_t end, int32_t dim)
 {
@@ -157,8 +158,8 @@ static void add_value_single(enum kv_type type, const struct attend_job *job, co
     *o = acc;
 }
 
-NEON_INLINE void add_values(enum kv_type type, const struct attend_job *job, const struct query_tile *tile, int from, const int nq,
-                            const void *v_page, int32_t first, int32_t end)
+NEON_INLINE void add_values(enum kv_type type, const struct attend_job *job, const struct query_tile *tile, int from,
+                            const int nq, const void *v_page, int32_t first, int32_t end)
 {
     const int nv = N_ACC / nq;
     int32_t dim = 0;
@@ -210,8 +211,8 @@ NEON_INLINE void attend_tile_of(enum kv_type k_type, enum kv_type v_type, const 
     }
 }
 
-static void attend_tile_any(enum kv_type k_type, enum kv_type v_type, const struct attend_job *job, struct query_tile *tile, int nq,
-                            const void *k, const void *v)
+static void attend_tile_any(enum kv_type k_type, enum kv_type v_type, const struct attend_job *job, struct query_tile *tile,
+                            int nq, const void *k, const void *v)
 {
     if (k_type == KV_F32 && v_type == KV_F32) {
         attend_tile_of(KV_F32, KV_F32, job, tile, nq, k, v);
@@ -324,7 +325,7 @@ static void attend_page(const struct attend_job *job, int32_t page)
     }
     const struct page_view view = view_page(job, page, n_active, n_seen);
     struct query_tile tile;
-    tile.p = (float (*)[KV_PAGE])((float *)job->scratch + (size_t)(job->k_dim + job->v_dim) * KV_PAGE);
+    tile.p = (float(*)[KV_PAGE])((float *)job->scratch + (size_t)(job->k_dim + job->v_dim) * KV_PAGE);
     int32_t next = 0;
     while (n_active > 0) {
         const int want = n_active >= 4 ? 4 : n_active >= 2 ? 2 : 1;

@@ -8,9 +8,9 @@
 #include "kernels/cpu/neon_unpack.h"
 
 enum {
-    PANEL_ROWS = 8,  /* weight rows a panel */
-    TILE_ROWS = 4,   /* rows of activations that share a loaded panel vector */
-    FEW_ROWS = 3,    /* up to here the panel does not pay */
+    PANEL_ROWS = 8,         /* weight rows a panel */
+    TILE_ROWS = 4,          /* rows of activations that share a loaded panel vector */
+    FEW_ROWS = 3,           /* up to here the panel does not pay */
     MAGIC_BITS = 0x4b400000 /* 1.5 * 2^23 as f32: n + MAGIC_BITS read as f32, minus it, is (float)n exactly for |n| < 2^22 */
 };
 
@@ -142,14 +142,10 @@ NEON_INLINE void unpack_panel(const struct neon_format *f, const uint8_t *const 
 NEON_INLINE int32x4_t dot_lane(int32x4_t sum, int8x16_t w, int8x16_t x, int lane)
 {
     switch (lane) {
-    case 0:
-        return vdotq_laneq_s32(sum, w, x, 0);
-    case 1:
-        return vdotq_laneq_s32(sum, w, x, 1);
-    case 2:
-        return vdotq_laneq_s32(sum, w, x, 2);
-    default:
-        return vdotq_laneq_s32(sum, w, x, 3);
+    case 0: return vdotq_laneq_s32(sum, w, x, 0);
+    case 1: return vdotq_laneq_s32(sum, w, x, 1);
+    case 2: return vdotq_laneq_s32(sum, w, x, 2);
+    default: return vdotq_laneq_s32(sum, w, x, 3);
     }
 }
 

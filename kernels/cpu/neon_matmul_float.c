@@ -10,9 +10,9 @@
 
 enum {
     LANES = 16,
-    TILE_COLS = 2,   /* weight rows a tile with several rows of activations */
+    TILE_COLS = 2, /* weight rows a tile with several rows of activations */
     TILE_ROWS = 3,
-    SINGLE_COLS = 4  /* weight rows a tile with one row of activations */
+    SINGLE_COLS = 4 /* weight rows a tile with one row of activations */
 };
 
 NEON_INLINE size_t element_bytes(enum dtype type)
@@ -121,8 +121,8 @@ NEON_INLINE void row_pointers(const void *w, size_t row_bytes, int32_t c, int32_
 }
 
 /* All rows of activations over TILE_COLS weight rows. */
-NEON_INLINE void dot_rows(enum dtype type, const uint8_t *const row[TILE_COLS], const struct act_rows *x, int32_t n_rows, float *out,
-                          size_t out_stride, int32_t n_valid)
+NEON_INLINE void dot_rows(enum dtype type, const uint8_t *const row[TILE_COLS], const struct act_rows *x, int32_t n_rows,
+                          float *out, size_t out_stride, int32_t n_valid)
 {
     int32_t r = 0;
     for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS) {
@@ -130,9 +130,11 @@ NEON_INLINE void dot_rows(enum dtype type, const uint8_t *const row[TILE_COLS], 
                  n_valid);
     }
     if (n_rows - r == 2) {
-        dot_tile(type, row, TILE_COLS, x->x + (size_t)r * (size_t)x->k, 2, x->k, out + (size_t)r * out_stride, out_stride, n_valid);
+        dot_tile(type, row, TILE_COLS, x->x + (size_t)r * (size_t)x->k, 2, x->k, out + (size_t)r * out_stride, out_stride,
+                 n_valid);
     } else if (n_rows - r == 1) {
-        dot_tile(type, row, TILE_COLS, x->x + (size_t)r * (size_t)x->k, 1, x->k, out + (size_t)r * out_stride, out_stride, n_valid);
+        dot_tile(type, row, TILE_COLS, x->x + (size_t)r * (size_t)x->k, 1, x->k, out + (size_t)r * out_stride, out_stride,
+                 n_valid);
     }
 }
 
@@ -159,14 +161,14 @@ NEON_INLINE void matmul_float(enum dtype type, const void *w, size_t row_bytes, 
     }
 }
 
-static void matmul_f32_neon(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_f32_neon(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_float(DTYPE_F32, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_f16_neon(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                            float *out, size_t out_stride, void *scratch)
+static void matmul_f16_neon(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
+                            size_t out_stride, void *scratch)
 {
     matmul_float(DTYPE_F16, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }

@@ -29,9 +29,9 @@ static const struct neon_format neon_q6_k = {.type = DTYPE_Q6_K, .half_scales = 
 
 /* Four rows of one block. Element r of d and m belongs to row r. */
 struct weight_quad {
-    int8x16_t q[2][4];   /* [half of the block][row], offset not yet subtracted */
-    float32x4_t d[2];    /* [half]; equal unless the type has half_scales */
-    float32x4_t m;       /* only where the type has a minimum */
+    int8x16_t q[2][4]; /* [half of the block][row], offset not yet subtracted */
+    float32x4_t d[2];  /* [half]; equal unless the type has half_scales */
+    float32x4_t m;     /* only where the type has a minimum */
 };
 
 /* Scales of the eight blocks of a super-block, four rows. */
@@ -140,12 +140,8 @@ NEON_INLINE void unpack_values(const struct neon_format *f, const uint8_t *block
 {
     uint8x16_t high[2];
     switch (f->type) {
-    case DTYPE_Q4_0:
-        unpack_nibbles(block + 2, q);
-        break;
-    case DTYPE_Q4_1:
-        unpack_nibbles(block + 4, q);
-        break;
+    case DTYPE_Q4_0: unpack_nibbles(block + 2, q); break;
+    case DTYPE_Q4_1: unpack_nibbles(block + 4, q); break;
     case DTYPE_Q5_0:
     case DTYPE_Q5_1:
         unpack_nibbles(block + (f->has_min ? 8 : 6), q);
@@ -153,9 +149,7 @@ NEON_INLINE void unpack_values(const struct neon_format *f, const uint8_t *block
         q[0] = vorrq_u8(q[0], high[0]);
         q[1] = vorrq_u8(q[1], high[1]);
         break;
-    case DTYPE_Q4_K:
-        unpack_k_nibbles(block + 16 + g / 2 * 32, g, q);
-        break;
+    case DTYPE_Q4_K: unpack_k_nibbles(block + 16 + g / 2 * 32, g, q); break;
     case DTYPE_Q5_K:
         unpack_k_nibbles(block + 48 + g / 2 * 32, g, q);
         add_high_bits(block + 16, 4 - g, 16, q);

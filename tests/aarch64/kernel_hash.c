@@ -161,9 +161,21 @@ static void hash_attend(const struct cpu_kernels *table, enum kv_type k_type, en
         k_pages[p] = k[p] = random_page(k_type, seed);
         v_pages[p] = v[p] = random_page(v_type, seed);
     }
-    const struct attend_job job = {.q = queries, .n_visible = n_visible, .n_queries = N_QUERIES, .k_pages = k_pages, .v_pages = v_pages,
-                                   .n_pages = N_PAGES, .k_dim = HEAD, .v_dim = HEAD, .k_type = k_type, .v_type = v_type, .scale = 0.11f,
-                                   .m = results, .l = results + N_QUERIES, .o = results + 2 * N_QUERIES, .scratch = scratch};
+    const struct attend_job job = {.q = queries,
+                                   .n_visible = n_visible,
+                                   .n_queries = N_QUERIES,
+                                   .k_pages = k_pages,
+                                   .v_pages = v_pages,
+                                   .n_pages = N_PAGES,
+                                   .k_dim = HEAD,
+                                   .v_dim = HEAD,
+                                   .k_type = k_type,
+                                   .v_type = v_type,
+                                   .scale = 0.11f,
+                                   .m = results,
+                                   .l = results + N_QUERIES,
+                                   .o = results + 2 * N_QUERIES,
+                                   .scratch = scratch};
     table->attend(&job);
     hash_words(hash, results, N_QUERIES * (HEAD + 2));
     for (int p = 0; p < N_PAGES; p++) {
