@@ -8,6 +8,8 @@ add_compile_definitions(_GNU_SOURCE)
 include_directories(${PROJECT_SOURCE_DIR})
 # The numeric contract (kernels/README.md) needs every operation rounded as written.
 add_compile_options(-ffp-contract=off)
+# Messages name source files from the top of the project, wherever it was built.
+add_compile_options(-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   # Error texts are cut at their buffer's end on purpose (snprintf).

@@ -6,7 +6,7 @@
 set(test_environment
   OMPI_ALLOW_RUN_AS_ROOT=1
   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-  "ASAN_OPTIONS=detect_stack_use_after_return=1"
+  "ASAN_OPTIONS=detect_stack_use_after_return=1:fast_unwind_on_malloc=0"
   "UBSAN_OPTIONS=print_stacktrace=1"
   "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp,print_suppressions=0")
 
@@ -45,7 +45,7 @@ endfunction()
 
 # llm_mpi_test(NAME NP command...): the command on NP ranks of this machine, with the exit statuses of llm_test(). With ENABLE_MPI=ON only.
 function(llm_mpi_test name np)
-  add_test(NAME ${name} COMMAND ${MPIEXEC_EXECUTABLE} -q --oversubscribe --bind-to none -np ${np} ${ARGN}
+  add_test(NAME ${name} COMMAND ${MPIEXEC_EXECUTABLE} -q --oversubscribe --bind-to none -np ${np} ${CMAKE_CROSSCOMPILING_EMULATOR} ${ARGN}
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   llm_test_defaults(${name})
   set_tests_properties(${name} PROPERTIES PROCESSORS ${np})
