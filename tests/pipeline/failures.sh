@@ -11,7 +11,7 @@ if [ "${1:-}" = --cuts ]; then
 fi
 [ $# -eq 1 ] || { sed -n '3,4s/^# \{0,1\}//p' "$0"; exit 2; }
 model=$(realpath "$1")
-export RUN_LIMIT_S=20
+export RUN_LIMIT_S=60
 
 # refused LABEL PATTERN command...: the command must be refused with one line that matches the pattern (grep -E).
 refused()
@@ -50,7 +50,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # The same without mpirun and under it; what is wrong is named.
 for np in 0 2; do
     start=(run_ranks "$np")
-    [ $np = 0 ] && start=(timeout -k 5 20)
+    [ $np = 0 ] && start=(timeout -k 5 60)
     refused "unknown option, np $np" '--no-such-option' "${start[@]}" "$LLM" "${job[@]}" --no-such-option
     refused "unknown command, np $np" 'no-such-command' "${start[@]}" "$LLM" no-such-command
     refused "value of -n, np $np" 'many' "${start[@]}" "$LLM" -m "$model" --ids 3,4,5 -n many
@@ -64,7 +64,7 @@ for np in 0 2; do
     refused "instruction set, np $np" 'no-such-isa' "${start[@]}" "$LLM" "${job[@]}" --isa no-such-isa
     refused "prompt longer than the context, np $np" 'context|-c' "${start[@]}" "$LLM" "${job[@]}" -c 2
 done
-refused "more ranks than layers" 'layer' run_ranks 12 "$LLM" "${job[@]}"
+refused "more ranks than layers" 'layer' run_ranks 8 "$LLM" "${job[@]}"
 refused "split of other length" 'split' run_ranks 2 "$LLM" "${job[@]}" --split 1,1,1
 refused "split of other sum" 'split' run_ranks 2 "$LLM" "${job[@]}" --split 1000,1
 
@@ -97,7 +97,7 @@ for cut in 0 1 4 24 $cuts; do
     head -c "$cut" "$model" >"$work/cut.gguf"
     np=$((i % 3))
     start=(run_ranks "$np")
-    [ $np = 0 ] && start=(timeout -k 5 20)
+    [ $np = 0 ] && start=(timeout -k 5 60)
     refused "cut at byte $cut of $size, np $np" 'cut.gguf' "${start[@]}" "$LLM" -m "$work/cut.gguf" --ids 3,4,5 -n 4
     i=$((i + 1))
 done
