@@ -114,6 +114,7 @@ X86_INLINE void unpack_nibbles(const uint8_t *w, size_t row_bytes, __m256i *q)
     const __m256i low = _mm256_set1_epi8(15);
     __m256i t[4];
     transpose_rows(w, row_bytes, t);
+#pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {
         q[g] = _mm256_and_si256(t[g], low);
         q[g + 4] = _mm256_and_si256(_mm256_srli_epi16(t[g], 4), low);
@@ -128,6 +129,7 @@ X86_INLINE void add_fifth_bits(__m256i bits, __m256i *q)
     const __m256i own = _mm256_set1_epi32((int)0x80402010u);
     const __m256i sixteen = _mm256_set1_epi8(16);
     __m256i even = _mm256_slli_epi32(bits, 4);
+#pragma GCC unroll 8
     for (int g = 0; g < X86_QUADS; g++) {
         const char b = (char)(g / 2);
         const __m256i spread =
@@ -214,10 +216,12 @@ X86_INLINE void unpack_q4_k(const uint8_t *w, size_t row_bytes, int64_t u, struc
     const __m256i low = _mm256_set1_epi8(15);
     w += u * 144;
     unpack_k_scales(w, row_bytes, out);
+#pragma GCC unroll 4
     for (int p = 0; p < 4; p++) {
         __m256i t[8];
         transpose_rows(w + 16 + 32 * p, row_bytes, t);
         transpose_rows(w + 32 + 32 * p, row_bytes, t + 4);
+#pragma GCC unroll 8
         for (int g = 0; g < X86_QUADS; g++) {
             out[2 * p].q[g] = _mm256_and_si256(t[g], low);
             out[2 * p + 1].q[g] = _mm256_and_si256(_mm256_srli_epi16(t[g], 4), low);
@@ -234,10 +238,12 @@ X86_INLINE void unpack_q5_k(const uint8_t *w, size_t row_bytes, int64_t u, struc
     unpack_k_scales(w, row_bytes, out);
     transpose_rows(w + 16, row_bytes, high);
     transpose_rows(w + 32, row_bytes, high + 4);
+#pragma GCC unroll 4
     for (int p = 0; p < 4; p++) {
         __m256i t[8];
         transpose_rows(w + 48 + 32 * p, row_bytes, t);
         transpose_rows(w + 64 + 32 * p, row_bytes, t + 4);
+#pragma GCC unroll 8
         for (int g = 0; g < X86_QUADS; g++) {
             __m256i bit_a = _mm256_and_si256(_mm256_slli_epi16(high[g], 4), sixteen);
             __m256i bit_b = _mm256_and_si256(_mm256_slli_epi16(high[g], 3), sixteen);
@@ -267,12 +273,14 @@ X86_INLINE void unpack_q6_k(const uint8_t *w, size_t row_bytes, int64_t u, struc
     const __m256i low = _mm256_set1_epi8(15), top2 = _mm256_set1_epi8(48);
     w += u * 210;
     unpack_q6_k_scales(w + 192, row_bytes, out);
+#pragma GCC unroll 4
     for (int i = 0; i < 4; i++, out += i % 2 ? 0 : 4) { /* 16 bytes of qh: half i / 2, quads 4 * (i % 2) .. */
         const uint8_t *ql = w + 64 * (i / 2) + 16 * (i % 2);
         __m256i a[4], b[4], high[4];
         transpose_rows(ql, row_bytes, a);
         transpose_rows(ql + 32, row_bytes, b);
         transpose_rows(w + 128 + 16 * i, row_bytes, high);
+#pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             int g = 4 * (i % 2) + j;
             __m256i h0 = _mm256_and_si256(_mm256_slli_epi16(high[j], 4), top2);
@@ -291,6 +299,7 @@ X86_INLINE void unpack_q6_k(const uint8_t *w, size_t row_bytes, int64_t u, struc
 X86_INLINE void unpack_q8_0_biased(const uint8_t *w, size_t row_bytes, int64_t u, struct rows8 *out)
 {
     unpack_q8_0(w, row_bytes, u, out);
+#pragma GCC unroll 8
     for (int g = 0; g < X86_QUADS; g++) {
         out->q[g] = _mm256_xor_si256(out->q[g], _mm256_set1_epi8(-128));
     }
