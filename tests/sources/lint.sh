@@ -39,5 +39,5 @@ clang_tidy_all()
 }
 step clang-tidy clang_tidy_all
 
-step shellcheck shellcheck -S warning -x -e SC1091,SC2154 "${scripts[@]}"
+step shellcheck shellcheck -S warning -x -e SC1091,SC2054,SC2100,SC2154 "${scripts[@]}"
 exit $failed
