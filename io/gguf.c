@@ -49,8 +49,8 @@ static int split_name(const char *path, int32_t *part, int32_t *n_parts)
     }
     const char *end = path + length - SPLIT_SUFFIX;
     int32_t number = five_digits(end + 1), count = five_digits(end + 1 + SPLIT_DIGITS + 4);
-    if (end[0] != '-' || memcmp(end + 1 + SPLIT_DIGITS, "-of-", 4) != 0 || strcmp(end + SPLIT_SUFFIX - 5, ".gguf") != 0 || number < 1 ||
-        count < number) {
+    if (end[0] != '-' || memcmp(end + 1 + SPLIT_DIGITS, "-of-", 4) != 0 || strcmp(end + SPLIT_SUFFIX - 5, ".gguf") != 0 ||
+        number < 1 || count < number) {
         return 0;
     }
     *part = number - 1;
@@ -116,11 +116,15 @@ static int split_key(const struct gguf_content *content, const char *key, int64_
     }
     const struct gguf_value *v = &content->values[place];
     switch (v->kind) {
-    case GGUF_U8: case GGUF_I8: case GGUF_U16: case GGUF_I16: case GGUF_U32: case GGUF_I32: case GGUF_U64: case GGUF_I64:
-        *out = gguf_element_i64(v, 0);
-        return 0;
-    default:
-        return error_set(err, "%s is of kind %s, expected an integer", key, gguf_kind_name(v->kind));
+    case GGUF_U8:
+    case GGUF_I8:
+    case GGUF_U16:
+    case GGUF_I16:
+    case GGUF_U32:
+    case GGUF_I32:
+    case GGUF_U64:
+    case GGUF_I64: *out = gguf_element_i64(v, 0); return 0;
+    default: return error_set(err, "%s is of kind %s, expected an integer", key, gguf_kind_name(v->kind));
     }
 }
 
@@ -132,8 +136,11 @@ static int check_split(const struct gguf_content *content, int32_t part, int32_t
     }
     if (n_parts == 1) {
         if (count > 1) {
-            return error_set(err, "is part %" PRId64 " of %" PRId64 " (split.no, split.count), expected a name that ends in -%05" PRId64
-                             "-of-%05" PRId64 ".gguf beside the other parts", number + 1, count, number + 1, count);
+            return error_set(err,
+                             "is part %" PRId64 " of %" PRId64
+                             " (split.no, split.count), expected a name that ends in -%05" PRId64 "-of-%05" PRId64
+                             ".gguf beside the other parts",
+                             number + 1, count, number + 1, count);
         }
         return 0;
     }
@@ -326,17 +333,20 @@ int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct err
 {
     const struct dtype_info *info = dtype_info(t->type);
     if (!info || !info->known) {
-        return error_set(err, "tensor %s is of type %s, which this program cannot compute with", t->name, info ? info->name : "unknown");
+        return error_set(err, "tensor %s is of type %s, which this program cannot compute with", t->name,
+                         info ? info->name : "unknown");
     }
     if (!t->data) {
-        return error_set(err, "tensor %s has no data: the file ends where it would begin (cut off, or made for planning only)", t->name);
+        return error_set(err, "tensor %s has no data: the file ends where it would begin (cut off, or made for planning only)",
+                         t->name);
     }
     uintptr_t unit = t->type == DTYPE_F32 ? 4 : 2;
     if ((uintptr_t)t->data % unit) {
-        return error_set(err, "tensor %s of type %s begins at byte %" PRIu64 " of its file, expected a multiple of %d", t->name, info->name,
-                         t->offset, (int)unit);
+        return error_set(err, "tensor %s of type %s begins at byte %" PRIu64 " of its file, expected a multiple of %d", t->name,
+                         info->name, t->offset, (int)unit);
     }
-    *out = (struct tensor){.data = t->data, .dtype = (enum dtype)t->type, .rows = t->dims[1] * t->dims[2] * t->dims[3], .cols = t->dims[0]};
+    *out = (struct tensor){
+        .data = t->data, .dtype = (enum dtype)t->type, .rows = t->dims[1] * t->dims[2] * t->dims[3], .cols = t->dims[0]};
     out->row_bytes = dtype_row_bytes(out->dtype, out->cols);
     return 0;
 }

@@ -8,10 +8,16 @@
 static int is_integer(enum gguf_kind kind)
 {
     switch (kind) {
-    case GGUF_U8: case GGUF_I8: case GGUF_U16: case GGUF_I16: case GGUF_U32: case GGUF_I32: case GGUF_U64: case GGUF_I64: case GGUF_BOOL:
-        return 1;
-    default:
-        return 0;
+    case GGUF_U8:
+    case GGUF_I8:
+    case GGUF_U16:
+    case GGUF_I16:
+    case GGUF_U32:
+    case GGUF_I32:
+    case GGUF_U64:
+    case GGUF_I64:
+    case GGUF_BOOL: return 1;
+    default: return 0;
     }
 }
 
@@ -47,9 +53,7 @@ int64_t gguf_element_i64(const struct gguf_value *value, uint64_t i)
     case GGUF_U32: return gguf_load_u32(p + 4 * i);
     case GGUF_I32: return (int32_t)gguf_load_u32(p + 4 * i);
     case GGUF_I64: return (int64_t)gguf_load_u64(p + 8 * i);
-    case GGUF_U64:
-        u = gguf_load_u64(p + 8 * i);
-        return u > INT64_MAX ? INT64_MAX : (int64_t)u;
+    case GGUF_U64: u = gguf_load_u64(p + 8 * i); return u > INT64_MAX ? INT64_MAX : (int64_t)u;
     default: return 0;
     }
 }
@@ -67,8 +71,8 @@ double gguf_element_f64(const struct gguf_value *value, uint64_t i)
 static int wrong_kind(const struct gguf *file, const struct gguf_value *v, const char *expected, struct error *err)
 {
     char key[GGUF_SHOWN_BYTES];
-    return error_set(err, "%s: key %s is of kind %s, expected %s", file->parts[0].path, gguf_shown(key, v->key), gguf_kind_name(v->kind),
-                     expected);
+    return error_set(err, "%s: key %s is of kind %s, expected %s", file->parts[0].path, gguf_shown(key, v->key),
+                     gguf_kind_name(v->kind), expected);
 }
 
 static int missing(const struct gguf *file, const char *key, struct error *err)
@@ -76,7 +80,8 @@ static int missing(const struct gguf *file, const char *key, struct error *err)
     return error_set(err, "%s: key %s is missing", file->parts[0].path, key);
 }
 
-int gguf_get_i64(const struct gguf *file, const char *key, int64_t low, int64_t high, int64_t fallback, int64_t *out, struct error *err)
+int gguf_get_i64(const struct gguf *file, const char *key, int64_t low, int64_t high, int64_t fallback, int64_t *out,
+                 struct error *err)
 {
     const struct gguf_value *v = gguf_find(file, key);
     if (!v) {
@@ -90,7 +95,8 @@ int gguf_get_i64(const struct gguf *file, const char *key, int64_t low, int64_t 
             *out = (int64_t)x;
             return 0;
         }
-        return error_set(err, "%s: key %s is %g, expected a whole number from %" PRId64 " to %" PRId64, file->parts[0].path, key, x, low, high);
+        return error_set(err, "%s: key %s is %g, expected a whole number from %" PRId64 " to %" PRId64, file->parts[0].path, key,
+                         x, low, high);
     }
     if (!is_integer(v->kind)) {
         return wrong_kind(file, v, "an integer", err);

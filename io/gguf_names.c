@@ -20,8 +20,7 @@ static struct gguf_names_slot *slot_of(const struct gguf_names *names, struct gg
     uint64_t i = hash(name) & (names->n_slots - 1);
     for (;;) {
         struct gguf_names_slot *slot = &names->slots[i];
-        if (!slot->name.data ||
-            (slot->name.length == name.length && memcmp(slot->name.data, name.data, name.length) == 0)) {
+        if (!slot->name.data || (slot->name.length == name.length && memcmp(slot->name.data, name.data, name.length) == 0)) {
             return slot;
         }
         i = (i + 1) & (names->n_slots - 1);

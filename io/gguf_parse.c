@@ -15,9 +15,10 @@ struct kind_info {
 };
 
 static const struct kind_info kinds[] = {
-    [GGUF_U8] = {"u8", 1},   [GGUF_I8] = {"i8", 1},   [GGUF_U16] = {"u16", 2},       [GGUF_I16] = {"i16", 2},   [GGUF_U32] = {"u32", 4},
-    [GGUF_I32] = {"i32", 4}, [GGUF_F32] = {"f32", 4}, [GGUF_BOOL] = {"bool", 1},     [GGUF_STRING] = {"string", 0},
-    [GGUF_ARRAY] = {"array", 0}, [GGUF_U64] = {"u64", 8}, [GGUF_I64] = {"i64", 8},   [GGUF_F64] = {"f64", 8},
+    [GGUF_U8] = {"u8", 1},         [GGUF_I8] = {"i8", 1},       [GGUF_U16] = {"u16", 2}, [GGUF_I16] = {"i16", 2},
+    [GGUF_U32] = {"u32", 4},       [GGUF_I32] = {"i32", 4},     [GGUF_F32] = {"f32", 4}, [GGUF_BOOL] = {"bool", 1},
+    [GGUF_STRING] = {"string", 0}, [GGUF_ARRAY] = {"array", 0}, [GGUF_U64] = {"u64", 8}, [GGUF_I64] = {"i64", 8},
+    [GGUF_F64] = {"f64", 8},
 };
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -65,8 +66,9 @@ const char *gguf_shown(char out[GGUF_SHOWN_BYTES], struct gguf_string s)
 
 static int too_short(const struct cursor *c, uint64_t wanted, struct error *err)
 {
-    return error_set(err, "%s %" PRIu64 " of %" PRIu64 " wants %" PRIu64 " more bytes, but the file has only %zu left (cut off or corrupt?)",
-                     c->what, c->item + 1, c->n_items, wanted, c->left);
+    return error_set(
+        err, "%s %" PRIu64 " of %" PRIu64 " wants %" PRIu64 " more bytes, but the file has only %zu left (cut off or corrupt?)",
+        c->what, c->item + 1, c->n_items, wanted, c->left);
 }
 
 /* NULL with *err when fewer than n bytes are left. */
@@ -125,7 +127,8 @@ static int take_elements(struct cursor *c, struct gguf_value *v, struct error *e
     }
     if (v->count > c->left / element_bytes) {
         char key[GGUF_SHOWN_BYTES];
-        return error_set(err, "key %s has %" PRIu64 " elements of kind %s, but the file has only %zu bytes left (cut off or corrupt?)",
+        return error_set(err,
+                         "key %s has %" PRIu64 " elements of kind %s, but the file has only %zu bytes left (cut off or corrupt?)",
                          gguf_shown(key, v->key), v->count, gguf_kind_name(v->element), c->left);
     }
     v->data = c->at;
@@ -247,7 +250,9 @@ static int take_dims(struct cursor *c, struct gguf_tensor *t, const char *name, 
             return -1;
         }
         if (dim == 0 || dim > (uint64_t)(INT64_MAX / n)) {
-            return error_set(err, "tensor %s has dimension %" PRIu32 " of %" PRIu64 ", expected at least 1 and fewer than 2^63 elements in all",
+            return error_set(err,
+                             "tensor %s has dimension %" PRIu32 " of %" PRIu64
+                             ", expected at least 1 and fewer than 2^63 elements in all",
                              name, d, dim);
         }
         t->dims[d] = (int64_t)dim;
@@ -264,8 +269,8 @@ static int measure(struct gguf_tensor *t, const char *name, struct error *err)
         return error_set(err, "tensor %s has type number %" PRIu32 ", which is none of GGUF's (or is retired)", name, t->type);
     }
     if (t->dims[0] % info->block) {
-        return error_set(err, "tensor %s has rows of %" PRId64 " elements, expected a multiple of %" PRId32 " (the block of %s)", name,
-                         t->dims[0], info->block, info->name);
+        return error_set(err, "tensor %s has rows of %" PRId64 " elements, expected a multiple of %" PRId32 " (the block of %s)",
+                         name, t->dims[0], info->block, info->name);
     }
     uint64_t n_blocks = (uint64_t)(t->dims[0] / info->block) * (uint64_t)(t->dims[1] * t->dims[2] * t->dims[3]);
     if (n_blocks > (uint64_t)(PTRDIFF_MAX / 4) / (uint64_t)info->block_bytes) {
@@ -304,8 +309,8 @@ static int take_tensor(struct cursor *c, struct gguf_tensor *t, uint64_t alignme
 }
 
 /* Turns the offsets into absolute ones. The padding after the last tensor counts, as in the reference reader. */
-static int place_tensors(struct gguf_content *content, const uint8_t *bytes, size_t n_bytes, uint64_t data_begin, uint64_t data_bytes,
-                         struct error *err)
+static int place_tensors(struct gguf_content *content, const uint8_t *bytes, size_t n_bytes, uint64_t data_begin,
+                         uint64_t data_bytes, struct error *err)
 {
     content->has_data = data_begin < n_bytes || data_bytes == 0;
     content->header_bytes = data_begin < n_bytes ? (size_t)data_begin : n_bytes;
@@ -328,8 +333,8 @@ static int parse_tensors(struct gguf_content *content, struct cursor *c, const u
         return -1;
     }
     if (n > c->left / TENSOR_MIN_BYTES) {
-        return error_set(err, "lists %" PRIu64 " tensors, but only %zu bytes are left for their directory (cut off or corrupt?)", n,
-                         c->left);
+        return error_set(err, "lists %" PRIu64 " tensors, but only %zu bytes are left for their directory (cut off or corrupt?)",
+                         n, c->left);
     }
     content->tensors = calloc(n ? (size_t)n : 1, sizeof *content->tensors);
     if (!content->tensors) {
@@ -358,7 +363,8 @@ static int parse_version(struct gguf_content *content, const uint8_t *bytes, siz
     }
     uint32_t version = gguf_load_u32(bytes + 4);
     if (version && (version & 0xffffu) == 0) {
-        return error_set(err, "is a big-endian GGUF file, expected a little-endian one (convert it with gguf_convert_endian.py of llama.cpp)");
+        return error_set(
+            err, "is a big-endian GGUF file, expected a little-endian one (convert it with gguf_convert_endian.py of llama.cpp)");
     }
     if (version == 1) {
         return error_set(err, "is of GGUF version 1, expected 2 or 3 (convert the model again with a current converter)");
@@ -379,7 +385,9 @@ static int parse(struct gguf_content *content, const uint8_t *bytes, size_t n_by
     content->n_tensors = gguf_load_u64(bytes + 8);
     uint64_t n_values = gguf_load_u64(bytes + 16);
     if (n_values > c.left / PAIR_MIN_BYTES || content->n_tensors > c.left / TENSOR_MIN_BYTES) {
-        return error_set(err, "lists %" PRIu64 " metadata pairs and %" PRIu64 " tensors, more than its %zu bytes can hold (cut off or corrupt?)",
+        return error_set(err,
+                         "lists %" PRIu64 " metadata pairs and %" PRIu64
+                         " tensors, more than its %zu bytes can hold (cut off or corrupt?)",
                          n_values, content->n_tensors, n_bytes);
     }
     content->n_values = n_values;

@@ -8,8 +8,8 @@
 struct gguf_content {
     uint32_t version;
     uint64_t n_values;
-    struct gguf_value *values;   /* [n_values] owned */
-    struct gguf_names keys;      /* into values */
+    struct gguf_value *values; /* [n_values] owned */
+    struct gguf_names keys;    /* into values */
     uint64_t n_tensors;
     struct gguf_tensor *tensors; /* [n_tensors] owned; the field `file` is left 0 */
     size_t header_bytes;         /* up to the tensor data */

@@ -10,9 +10,9 @@
 #define SPACES "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 /* Letters, numbers and punctuation of Unicode 15.1. What it has more than 14 is spelled out, so that PCRE2 versions from 10.39 on
  * agree. */
-#define LETTERS                                                                                                       \
-    "\\p{L}\\x{1123f}-\\x{11240}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}\\x{1342f}\\x{13441}-\\x{13446}"  \
-    "\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{2b739}"                   \
+#define LETTERS                                                                                                      \
+    "\\p{L}\\x{1123f}-\\x{11240}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}\\x{1342f}\\x{13441}-\\x{13446}" \
+    "\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{2b739}"                  \
     "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"
 #define NUMBERS      "\\p{N}\\x{11f50}-\\x{11f59}\\x{1d2c0}-\\x{1d2d3}\\x{1e4f0}-\\x{1e4f9}"
 #define PUNCTUATION  "\\p{P}\\x{11b00}-\\x{11b09}\\x{11f43}-\\x{11f4f}"

@@ -29,7 +29,10 @@ struct backend_rows {
 
 /* Input of a matmul: [max_rows, cols] in the forms that its consumers want, private to the backend. */
 struct backend_act;
-enum { BACKEND_ACT_FLOAT = 1 /* f32, for F32 F16 BF16 weights */, BACKEND_ACT_INT8 = 2 /* int8 blocks of 32, for quantised weights */ };
+enum {
+    BACKEND_ACT_FLOAT = 1 /* f32, for F32 F16 BF16 weights */,
+    BACKEND_ACT_INT8 = 2 /* int8 blocks of 32, for quantised weights */
+};
 
 enum norm_kind { NORM_RMS };
 struct norm_spec {
@@ -50,9 +53,9 @@ struct matmul_spec {
 enum rope_kind { ROPE_NONE, ROPE_NORM /* pairs (2i, 2i+1) */, ROPE_NEOX /* pairs (i, i + n_rot/2) */ };
 struct rope_spec {
     enum rope_kind kind;
-    int32_t n_rot;         /* rotated dimensions of each head, even, <= k_dim */
-    const double *freqs;   /* [n_rot / 2] host memory: angle = position * freqs[i], radians */
-    float attn_factor;     /* multiplies cos and sin; 1 without YaRN */
+    int32_t n_rot;       /* rotated dimensions of each head, even, <= k_dim */
+    const double *freqs; /* [n_rot / 2] host memory: angle = position * freqs[i], radians */
+    float attn_factor;   /* multiplies cos and sin; 1 without YaRN */
 };
 
 enum kv_type { KV_F32, KV_F16, KV_Q8_0, KV_N_TYPES };
@@ -66,11 +69,11 @@ struct backend_kv;
 struct rope_store_spec {
     struct rope_spec rope;
     struct backend_kv *kv;
-    int32_t layer;     /* index in the kv, 0 = the segment's first layer */
-    int32_t n_heads;   /* of q */
-    float *q;          /* [n_rows, n_heads * k_dim] rotated in place */
-    const float *k;    /* [n_rows, n_kv_heads * k_dim] */
-    const float *v;    /* [n_rows, n_kv_heads * v_dim] */
+    int32_t layer;   /* index in the kv, 0 = the segment's first layer */
+    int32_t n_heads; /* of q */
+    float *q;        /* [n_rows, n_heads * k_dim] rotated in place */
+    const float *k;  /* [n_rows, n_kv_heads * k_dim] */
+    const float *v;  /* [n_rows, n_kv_heads * v_dim] */
 };
 
 /* out[row, h, :] = softmax(scale * q[row, h] . K)[0..position] V, head h reading kv head h / (n_heads / n_kv_heads). */

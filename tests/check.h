@@ -8,25 +8,25 @@
 
 static int check_failures;
 
-#define CHECK_THAT(condition, ...)                                              \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            check_failures++;                                                   \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);     \
-            fprintf(stderr, __VA_ARGS__);                                       \
-            fputc('\n', stderr);                                                \
-        }                                                                       \
+#define CHECK_THAT(condition, ...)                                          \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            check_failures++;                                               \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+            fprintf(stderr, __VA_ARGS__);                                   \
+            fputc('\n', stderr);                                            \
+        }                                                                   \
     } while (0)
 
-#define CHECK_INT(found, expected)                                              \
-    do {                                                                        \
-        long long found_ = (long long)(found), expected_ = (long long)(expected); \
+#define CHECK_INT(found, expected)                                                               \
+    do {                                                                                         \
+        long long found_ = (long long)(found), expected_ = (long long)(expected);                \
         CHECK_THAT(found_ == expected_, "%s is %lld, expected %lld", #found, found_, expected_); \
     } while (0)
 
-#define CHECK_TEXT(found, expected)                                             \
-    do {                                                                        \
-        const char *found_ = (found), *expected_ = (expected);                  \
+#define CHECK_TEXT(found, expected)                                                                             \
+    do {                                                                                                        \
+        const char *found_ = (found), *expected_ = (expected);                                                  \
         CHECK_THAT(strcmp(found_, expected_) == 0, "%s is \"%s\", expected \"%s\"", #found, found_, expected_); \
     } while (0)
 

@@ -14,15 +14,16 @@ enum { Q8_BLOCK = 32 };
 
 /* Rows of activations, all row-major. x is always there for float weights, q/d/sum for quantised ones. */
 struct act_rows {
-    const float *x;    /* [n_rows, k] or NULL */
-    const int8_t *q;   /* [n_rows, k], in -127..127, or NULL */
-    const float *d;    /* [n_rows, k / 32] scale of a block: x ~ d * q */
-    const float *sum;  /* [n_rows, k / 32] sum of the block's q, an exact integer */
-    int32_t k;         /* columns; a multiple of 32 wherever q is given */
+    const float *x;   /* [n_rows, k] or NULL */
+    const int8_t *q;  /* [n_rows, k], in -127..127, or NULL */
+    const float *d;   /* [n_rows, k / 32] scale of a block: x ~ d * q */
+    const float *sum; /* [n_rows, k / 32] sum of the block's q, an exact integer */
+    int32_t k;        /* columns; a multiple of 32 wherever q is given */
 };
 
 /* out[r * out_stride + c] = dot(x row r, weight row c) for r in [0, n_rows), c in [0, n_cols), by the contract.
- * w: first weight row, rows row_bytes apart (weights in the file's layout). scratch: >= the table's scratch_bytes(k), 64-byte aligned. */
+ * w: first weight row, rows row_bytes apart (weights in the file's layout). scratch: >= the table's scratch_bytes(k), 64-byte
+ * aligned. */
 typedef void (*cpu_matmul_fn)(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                               float *out, size_t out_stride, void *scratch);
 
@@ -41,8 +42,8 @@ typedef void (*cpu_gate_fn)(const float *g, const float *u, int32_t n, float *y)
  *   k: KV_F32 float [k_dim][64] · KV_F16 half [k_dim][64] · KV_Q8_0 int8 [k_dim][64] then half scales [ceil(k_dim/32)][64]
  *   v: KV_F32 float [64][v_dim] · KV_F16 half [64][v_dim] · KV_Q8_0 int8 [64][v_dim] then half scales [64][ceil(v_dim/32)] */
 struct attend_job {
-    const float *const *q;      /* [n_queries] pointers to k_dim floats */
-    const int32_t *n_visible;   /* [n_queries] */
+    const float *const *q;    /* [n_queries] pointers to k_dim floats */
+    const int32_t *n_visible; /* [n_queries] */
     int32_t n_queries;
     const void *const *k_pages; /* [n_pages] */
     const void *const *v_pages; /* [n_pages] */
@@ -50,9 +51,9 @@ struct attend_job {
     int32_t k_dim, v_dim;
     enum kv_type k_type, v_type;
     float scale;
-    float *m, *l;               /* [n_queries] running maximum and sum of the softmax */
-    float *o;                   /* [n_queries, v_dim] not yet divided by l */
-    void *scratch;              /* >= attend_scratch_bytes(k_dim, v_dim, n_queries), 64-byte aligned */
+    float *m, *l;  /* [n_queries] running maximum and sum of the softmax */
+    float *o;      /* [n_queries, v_dim] not yet divided by l */
+    void *scratch; /* >= attend_scratch_bytes(k_dim, v_dim, n_queries), 64-byte aligned */
 };
 typedef void (*cpu_attend_fn)(const struct attend_job *job);
 
@@ -63,23 +64,24 @@ struct cpu_kernels {
     cpu_rms_norm_fn rms_norm;
     cpu_gate_fn silu_gate;
     cpu_attend_fn attend;
-    int32_t weight_rows;               /* hand matmul multiples of this many weight rows where possible (panel height) */
+    int32_t weight_rows; /* hand matmul multiples of this many weight rows where possible (panel height) */
     size_t (*matmul_scratch_bytes)(int32_t k);
     size_t (*attend_scratch_bytes)(int32_t k_dim, int32_t v_dim, int32_t n_queries);
-    int32_t attend_queries;            /* a good number of queries a job */
+    int32_t attend_queries; /* a good number of queries a job */
 };
 
 /* Fills the whole table with the scalar reference. */
 void cpu_kernels_init_ref(struct cpu_kernels *table);
 
-/* Each overwrites what it does better and returns 1, or returns 0 and changes nothing where the CPU (or its operating system) lacks the
- * instructions. Files of other architectures are stubs that return 0. */
+/* Each overwrites what it does better and returns 1, or returns 0 and changes nothing where the CPU (or its operating system)
+ * lacks the instructions. Files of other architectures are stubs that return 0. */
 int cpu_kernels_init_avx2(struct cpu_kernels *table);   /* AVX2 + FMA + F16C */
 int cpu_kernels_init_avx512(struct cpu_kernels *table); /* F BW VL DQ, no VNNI; call after avx2 */
 int cpu_kernels_init_avx512vnni(struct cpu_kernels *table);
-int cpu_kernels_init_neon(struct cpu_kernels *table);   /* ASIMD + dotprod */
+int cpu_kernels_init_neon(struct cpu_kernels *table); /* ASIMD + dotprod */
 
-/* Table for an --isa name: "auto", "scalar", "avx2", "avx512" (VNNI where present), "avx512novnni", "neon". 0, or -1 with *err. */
+/* Table for an --isa name: "auto", "scalar", "avx2", "avx512" (VNNI where present), "avx512novnni", "neon". 0, or -1 with *err.
+ */
 int cpu_kernels_select(struct cpu_kernels *table, const char *isa, struct error *err);
 
 #endif

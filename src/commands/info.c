@@ -17,6 +17,7 @@ struct info_options {
 #define AT(field) offsetof(struct info_options, field)
 static const char KV_TYPES[] = "f32 f16 q8_0"; /* in the order of enum kv_type */
 
+/* clang-format off */
 static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Options"},
     {"-m --model", OPTION_TEXT, AT(model), 0, 0, NULL, "FILE", "GGUF file, or any part of a split one"},
@@ -30,6 +31,7 @@ static const struct option table[] = {
     {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
     {.kind = OPTION_GROUP},
 };
+/* clang-format on */
 
 static int print(const struct info_options *o, const struct gguf *file, const struct info_plan *plan, struct error *err)
 {

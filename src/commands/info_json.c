@@ -13,7 +13,8 @@ static json_t *element_json(const struct gguf_value *v, uint64_t i)
     switch (v->element) {
     case GGUF_STRING: return json_text(v->strings[i].data, v->strings[i].length);
     case GGUF_BOOL: return json_boolean(gguf_element_i64(v, i));
-    case GGUF_F32: case GGUF_F64: return json_number(gguf_element_f64(v, i));
+    case GGUF_F32:
+    case GGUF_F64: return json_number(gguf_element_f64(v, i));
     case GGUF_U64: /* JSON integers here are signed */
         return gguf_element_i64(v, i) == INT64_MAX ? json_number(gguf_element_f64(v, i)) : json_integer(gguf_element_i64(v, i));
     default: return json_integer(gguf_element_i64(v, i));
@@ -63,8 +64,8 @@ static json_t *metadata_json(const struct gguf *file)
 static json_t *part_json(const struct gguf *file, uint64_t i)
 {
     const struct gguf_part *p = &file->parts[i];
-    return json_pack("{s:o, s:I, s:I}", "path", json_text(p->path, strlen(p->path)), "bytes", (json_int_t)p->bytes, "header_bytes",
-                     (json_int_t)p->header_bytes);
+    return json_pack("{s:o, s:I, s:I}", "path", json_text(p->path, strlen(p->path)), "bytes", (json_int_t)p->bytes,
+                     "header_bytes", (json_int_t)p->header_bytes);
 }
 
 static json_t *tensor_json(const struct gguf *file, uint64_t i)
@@ -77,14 +78,15 @@ static json_t *tensor_json(const struct gguf *file, uint64_t i)
             shape = NULL;
         }
     }
-    return json_pack("{s:o, s:s, s:o, s:I, s:i, s:I}", "name", json_text(t->name, strlen(t->name)), "type", dtype_info(t->type)->name, "shape",
-                     shape, "bytes", (json_int_t)t->bytes, "part", (int)t->file, "offset", (json_int_t)t->offset);
+    return json_pack("{s:o, s:s, s:o, s:I, s:i, s:I}", "name", json_text(t->name, strlen(t->name)), "type",
+                     dtype_info(t->type)->name, "shape", shape, "bytes", (json_int_t)t->bytes, "part", (int)t->file, "offset",
+                     (json_int_t)t->offset);
 }
 
 static json_t *total_json(const struct info_total *t)
 {
-    return json_pack("{s:s, s:I, s:I, s:I}", "type", t->type, "tensors", (json_int_t)t->n_tensors, "elements", (json_int_t)t->n_elements,
-                     "bytes", (json_int_t)t->bytes);
+    return json_pack("{s:s, s:I, s:I, s:I}", "type", t->type, "tensors", (json_int_t)t->n_tensors, "elements",
+                     (json_int_t)t->n_elements, "bytes", (json_int_t)t->bytes);
 }
 
 static json_t *totals_json(const struct gguf *file)
@@ -116,9 +118,10 @@ static json_t *list_json(const struct gguf *file, uint64_t n, json_t *(*item)(co
 json_t *info_json(const struct gguf *file, int with_tensors)
 {
     const char *path = file->parts[0].path;
-    json_t *root = json_pack("{s:o, s:I, s:b, s:o, s:o, s:o}", "path", json_text(path, strlen(path)), "version", (json_int_t)file->version,
-                             "has_data", file->has_data, "parts", list_json(file, (uint64_t)file->n_parts, part_json), "metadata",
-                             metadata_json(file), "totals", totals_json(file));
+    json_t *root = json_pack("{s:o, s:I, s:b, s:o, s:o, s:o}", "path", json_text(path, strlen(path)), "version",
+                             (json_int_t)file->version, "has_data", file->has_data, "parts",
+                             list_json(file, (uint64_t)file->n_parts, part_json), "metadata", metadata_json(file), "totals",
+                             totals_json(file));
     if (root && with_tensors && json_object_set_new(root, "tensors", list_json(file, file->n_tensors, tensor_json))) {
         json_decref(root);
         return NULL;

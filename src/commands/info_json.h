@@ -6,7 +6,8 @@
 
 #include "io/gguf.h"
 
-/* Path, version, has_data, parts, metadata, totals, and tensors when with_tensors. Arrays of at most 256 elements are JSON arrays; a longer one is {"kind":, "count":, "first": [its first 8]}. NULL when out of memory. */
+/* Path, version, has_data, parts, metadata, totals, and tensors when with_tensors. Arrays of at most 256 elements are JSON
+ * arrays; a longer one is {"kind":, "count":, "first": [its first 8]}. NULL when out of memory. */
 json_t *info_json(const struct gguf *file, int with_tensors);
 
 #endif

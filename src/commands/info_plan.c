@@ -44,8 +44,8 @@ static double megabytes(uint64_t bytes)
 
 static void print_row(FILE *out, const char *who, const char *layers, const char *head, const struct plan_rank *p)
 {
-    fprintf(out, "  %-5s %-10s %-5s %9.1f MB %9.1f MB %9.1f MB %9.1f MB\n", who, layers, head, megabytes(p->weight_bytes), megabytes(p->kv_bytes),
-            megabytes(p->buffer_bytes), megabytes(plan_total(p)));
+    fprintf(out, "  %-5s %-10s %-5s %9.1f MB %9.1f MB %9.1f MB %9.1f MB\n", who, layers, head, megabytes(p->weight_bytes),
+            megabytes(p->kv_bytes), megabytes(p->buffer_bytes), megabytes(plan_total(p)));
 }
 
 void info_plan_print(FILE *out, const struct info_plan *plan)
@@ -57,8 +57,8 @@ void info_plan_print(FILE *out, const struct info_plan *plan)
     static const char *const kv_names[] = {"f32", "f16", "q8_0"};
     const struct plan_options *o = &plan->options;
     struct plan_rank all = {0};
-    fprintf(out, "\nMemory on %d rank%s, context %d, KV cache %s/%s\n", o->n_ranks, o->n_ranks == 1 ? "" : "s", o->n_ctx, kv_names[o->k_type],
-            kv_names[o->v_type]);
+    fprintf(out, "\nMemory on %d rank%s, context %d, KV cache %s/%s\n", o->n_ranks, o->n_ranks == 1 ? "" : "s", o->n_ctx,
+            kv_names[o->k_type], kv_names[o->v_type]);
     fprintf(out, "  %-5s %-10s %-5s %12s %12s %12s %12s\n", "rank", "layers", "head", "weights", "KV cache", "buffers", "all");
     for (int32_t i = 0; i < o->n_ranks; i++) {
         const struct plan_rank *p = &plan->ranks[i];
@@ -83,9 +83,10 @@ json_t *info_plan_json(const struct info_plan *plan)
     json_t *ranks = json_array();
     for (int32_t i = 0; i < plan->options.n_ranks; i++) {
         const struct plan_rank *p = &plan->ranks[i];
-        json_array_append_new(ranks, json_pack("{s:i,s:[i,i],s:b,s:I,s:I,s:I}", "rank", i, "layers", p->range.layer_first, p->range.layer_end, "head",
-                                               p->range.vocab_end > p->range.vocab_first, "weight_bytes", (json_int_t)p->weight_bytes, "kv_bytes",
-                                               (json_int_t)p->kv_bytes, "buffer_bytes", (json_int_t)p->buffer_bytes));
+        json_array_append_new(ranks, json_pack("{s:i,s:[i,i],s:b,s:I,s:I,s:I}", "rank", i, "layers", p->range.layer_first,
+                                               p->range.layer_end, "head", p->range.vocab_end > p->range.vocab_first,
+                                               "weight_bytes", (json_int_t)p->weight_bytes, "kv_bytes", (json_int_t)p->kv_bytes,
+                                               "buffer_bytes", (json_int_t)p->buffer_bytes));
     }
     return json_pack("{s:i,s:o}", "context", plan->options.n_ctx, "ranks", ranks);
 }

@@ -40,8 +40,8 @@ static int line_puts(struct line *l, const char *ascii)
     return 1;
 }
 
-/* Bytes of the character at s (valid UTF-8), 1 when a terminal might obey it: DEL, the C1 controls, and marks that change the direction or hide
- * (U+200B-200F, U+2028-202E, U+2060-206F). */
+/* Bytes of the character at s (valid UTF-8), 1 when a terminal might obey it: DEL, the C1 controls, and marks that change the
+ * direction or hide (U+200B-200F, U+2028-202E, U+2060-206F). */
 static size_t character(const uint8_t *s, uint32_t *code, int *unsafe)
 {
     size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
@@ -230,8 +230,8 @@ static void print_tensors(FILE *out, const struct gguf *file)
         int n = (int)strlen(file->tensors[i].name);
         width = n > width ? n : width;
     }
-    fprintf(out, "\nTensors (%" PRIu64 "), row length first\n  %-*s  %-7s  %-20s  %15s  %s%17s\n", file->n_tensors, width, "name", "type", "shape",
-            "bytes", file->n_parts > 1 ? " part" : "", "offset");
+    fprintf(out, "\nTensors (%" PRIu64 "), row length first\n  %-*s  %-7s  %-20s  %15s  %s%17s\n", file->n_tensors, width, "name",
+            "type", "shape", "bytes", file->n_parts > 1 ? " part" : "", "offset");
     for (uint64_t i = 0; i < file->n_tensors; i++) {
         const struct gguf_tensor *t = &file->tensors[i];
         struct line name = {.max_columns = LINE_COLUMNS};
@@ -245,8 +245,8 @@ static void print_tensors(FILE *out, const struct gguf *file)
             snprintf(part, sizeof part, "%5" PRId32, t->file + 1);
         }
         int pad = width - (name.columns - 2);
-        fprintf(out, "  %.*s%*s  %-7s  %-20s  %15s  %s%17s\n", (int)name.n - 2, name.text + 1, pad > 0 ? pad : 0, "", dtype_info(t->type)->name,
-                shape, grouped(bytes, t->bytes), part, grouped(offset, t->offset));
+        fprintf(out, "  %.*s%*s  %-7s  %-20s  %15s  %s%17s\n", (int)name.n - 2, name.text + 1, pad > 0 ? pad : 0, "",
+                dtype_info(t->type)->name, shape, grouped(bytes, t->bytes), part, grouped(offset, t->offset));
     }
 }
 
@@ -254,7 +254,8 @@ static void print_total(FILE *out, const struct info_total *t, uint64_t all_byte
 {
     char elements[NUMBER_BYTES], bytes[NUMBER_BYTES];
     fprintf(out, "  %-8s %7" PRIu64 "  %19s  %9s  %5.1f %%  %6.2f\n", t->type, t->n_tensors, grouped(elements, t->n_elements),
-            scaled(bytes, t->bytes), 100.0 * (double)t->bytes / (double)all_bytes, 8.0 * (double)t->bytes / (double)t->n_elements);
+            scaled(bytes, t->bytes), 100.0 * (double)t->bytes / (double)all_bytes,
+            8.0 * (double)t->bytes / (double)t->n_elements);
 }
 
 static void print_totals(FILE *out, const struct gguf *file)

@@ -7,12 +7,12 @@
 #include "io/gguf.h"
 
 struct info_total {
-    const char *type;      /* name of the element type */
+    const char *type; /* name of the element type */
     uint64_t n_tensors, n_elements, bytes;
 };
 
-/* Tables for people: lines of metadata cut at 120 columns, text escaped so that no byte of the file reaches the terminal as a command.
- * -1 with *err: cannot be written. */
+/* Tables for people: lines of metadata cut at 120 columns, text escaped so that no byte of the file reaches the terminal as a
+ * command. -1 with *err: cannot be written. */
 int info_print(FILE *out, const struct gguf *file, int with_tensors, struct error *err);
 
 /* Sums over the tensors by type, in the order of type numbers; returns how many types there are. */

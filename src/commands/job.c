@@ -114,12 +114,15 @@ static int check_memory(const struct job *job, struct error *err)
         node += strcmp(c->peers[i].host, c->peers[c->rank].host) == 0 ? plan_total(&job->plan[i]) : 0;
     }
     if (limit && need > limit) {
-        return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s", megabytes(need),
-                         megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes), megabytes(limit), advice);
+        return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s",
+                         megabytes(need), megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes),
+                         megabytes(limit), advice);
     }
     if (!limit && available && node > available) {
-        return error_set(err, "%llu MB are needed on this node (this rank: weights %llu, KV cache %llu, buffers %llu), %llu MB are free; %s",
-                         megabytes(node), megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes), megabytes(available), advice);
+        return error_set(
+            err, "%llu MB are needed on this node (this rank: weights %llu, KV cache %llu, buffers %llu), %llu MB are free; %s",
+            megabytes(node), megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes), megabytes(available),
+            advice);
     }
     return 0;
 }
@@ -170,8 +173,9 @@ int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_contex
 {
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
-    if (cluster_agree(c, divide(job, err), err) || cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, make_backend(job, err), err) ||
-        cluster_agree(c, loading_run(job, err), err) || cluster_agree(c, make_parts(job, err), err)) {
+    if (cluster_agree(c, divide(job, err), err) || cluster_agree(c, check_memory(job, err), err) ||
+        cluster_agree(c, make_backend(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
+        cluster_agree(c, make_parts(job, err), err)) {
         return -1;
     }
     int32_t max_rows = job->options.max_rows, n_slots = job->options.n_slots;

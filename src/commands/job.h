@@ -1,4 +1,5 @@
-/* What every command that computes sets up: the ranks, the model file, each rank's slice on its backend, and the ring. SPDX-License-Identifier: MIT */
+/* What every command that computes sets up: the ranks, the model file, each rank's slice on its backend, and the ring.
+ * SPDX-License-Identifier: MIT */
 #ifndef SRC_COMMANDS_JOB_H
 #define SRC_COMMANDS_JOB_H
 
@@ -12,12 +13,12 @@
 
 struct job_options {
     const char *model;
-    int32_t n_ctx;            /* positions a sequence may have; 0 = min(model's, 4096) */
-    int32_t max_rows;         /* rows of a batch */
-    int32_t chunk;            /* prompt rows of one sequence in a batch; 0 = chosen by the number of ranks */
-    int32_t depth;            /* batches in flight; 0 = ranks + 1 */
-    int32_t n_threads;        /* 0 = the rank's share of the node's cores */
-    int k_type, v_type;       /* enum kv_type */
+    int32_t n_ctx;      /* positions a sequence may have; 0 = min(model's, 4096) */
+    int32_t max_rows;   /* rows of a batch */
+    int32_t chunk;      /* prompt rows of one sequence in a batch; 0 = chosen by the number of ranks */
+    int32_t depth;      /* batches in flight; 0 = ranks + 1 */
+    int32_t n_threads;  /* 0 = the rank's share of the node's cores */
+    int k_type, v_type; /* enum kv_type */
     const char *isa;
     struct option_ints split; /* layers of each rank; not given = by bytes */
     uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
@@ -43,7 +44,7 @@ struct job {
     struct job_options options;
     struct gguf file;
     struct model_config config;
-    struct plan_rank *plan;         /* [size] owned: what each rank owns */
+    struct plan_rank *plan; /* [size] owned: what each rank owns */
     struct topology *topology;
     struct thread_pool *pool;
     struct backend *backend;
@@ -51,13 +52,15 @@ struct job {
     struct segment segment;
     struct head head;
     struct stage stage;
-    struct job_report report;       /* this rank's */
+    struct job_report report; /* this rank's */
 };
 
-/* Opens the model file on every rank and makes sure that all have the same one. options: copied; its strings are borrowed. Collective. */
+/* Opens the model file on every rank and makes sure that all have the same one. options: copied; its strings are borrowed.
+ * Collective. */
 int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err);
 
-/* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. on_logits: rank 0's. Collective. */
+/* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. on_logits:
+ * rank 0's. Collective. */
 int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_context, struct error *err);
 
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */

@@ -9,7 +9,8 @@
 #include "src/core/clock.h"
 #include "src/core/log.h"
 
-enum { TICK_US = 20000, BAR_WIDTH = 32 };
+enum { BAR_WIDTH = 32 };
+static const double TICK_US = 20000;
 static const double QUIET_S = 0.3; /* nothing is drawn before */
 
 struct loading {
@@ -38,7 +39,8 @@ static void *load_main(void *argument)
 {
     struct loading *l = argument;
     struct job *job = l->job;
-    l->status = slice_load(&job->slice, &job->file, &job->config, &job->plan[job->cluster->rank].range, job->backend, on_progress, l, l->err);
+    l->status = slice_load(&job->slice, &job->file, &job->config, &job->plan[job->cluster->rank].range, job->backend, on_progress,
+                           l, l->err);
     if (l->status) {
         error_prefix(l->err, "%s", job->options.model);
     }
@@ -70,8 +72,9 @@ static void draw(const struct job *job, const struct tick *ticks, int again)
     for (int32_t i = 0; i < n; i++) {
         double share = ticks[i].total ? (double)ticks[i].done / (double)ticks[i].total : ticks[i].finished;
         int bar = (int)(share * BAR_WIDTH);
-        fprintf(stderr, "\r\033[Kllm: rank %d %-16.16s layers %3d-%-3d [%-*.*s] %3.0f %% of %.0f MB\n", i, job->cluster->peers[i].host,
-                job->plan[i].range.layer_first, job->plan[i].range.layer_end, BAR_WIDTH, bar, full, share * 100, (double)ticks[i].total / 1e6);
+        fprintf(stderr, "\r\033[Kllm: rank %d %-16.16s layers %3d-%-3d [%-*.*s] %3.0f %% of %.0f MB\n", i,
+                job->cluster->peers[i].host, job->plan[i].range.layer_first, job->plan[i].range.layer_end, BAR_WIDTH, bar, full,
+                share * 100, (double)ticks[i].total / 1e6);
     }
     fflush(stderr);
 }
@@ -93,9 +96,8 @@ static void watch(struct loading *l)
         } else if (size > 1) {
             clock_sleep_us(TICK_US / 10);
         }
-        struct tick mine = {.done = atomic_load(&l->done),
-                            .total = atomic_load(&l->total),
-                            .finished = atomic_load(&l->finished)};
+        struct tick mine = {
+            .done = atomic_load(&l->done), .total = atomic_load(&l->total), .finished = atomic_load(&l->finished)};
         cluster_allgather(job->cluster, &mine, sizeof mine, ticks);
         n_finished = 0;
         for (int32_t i = 0; i < size; i++) {

@@ -4,8 +4,9 @@
 
 #include "src/commands/job.h"
 
-/* Loads job->slice on a thread of its own, while the ranks tell each other how far they are; rank 0 draws a bar for each when stderr (its own, or
- * that of the mpirun that started it) is a terminal and it takes long enough to be seen. Returns this rank's status. Collective. */
+/* Loads job->slice on a thread of its own, while the ranks tell each other how far they are; rank 0 draws a bar for each when
+ * stderr (its own, or that of the mpirun that started it) is a terminal and it takes long enough to be seen. Returns this rank's
+ * status. Collective. */
 int loading_run(struct job *job, struct error *err);
 
 /* 1 when what is written to stderr reaches a terminal. */

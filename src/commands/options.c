@@ -77,7 +77,8 @@ static int unknown(const struct option *table, const char *name, size_t n, struc
         }
     }
     if (nearest) {
-        return error_set(err, "unknown option %.*s; did you mean %.*s? (--help lists all)", (int)n, name, (int)nearest_n, nearest);
+        return error_set(err, "unknown option %.*s; did you mean %.*s? (--help lists all)", (int)n, name, (int)nearest_n,
+                         nearest);
     }
     return error_set(err, "unknown option %.*s (--help lists all)", (int)n, name);
 }
@@ -145,7 +146,8 @@ static int parse_ints(const struct option *o, const char *name, const char *text
         errno = 0;
         long long value = strtoll(p, &end, 10);
         if (end == p || (*end && *end != ',') || errno == ERANGE || (double)value < o->low || (double)value > o->high) {
-            return error_set(err, "%s is \"%s\", expected whole numbers from %.0f to %.0f with commas between them", name, text, o->low, o->high);
+            return error_set(err, "%s is \"%s\", expected whole numbers from %.0f to %.0f with commas between them", name, text,
+                             o->low, o->high);
         }
         out->values[i] = (int32_t)value;
         p = end + 1;
@@ -169,17 +171,11 @@ static int parse_value(const struct option *o, const char *name, const char *tex
     long long integer;
     double number;
     switch (o->kind) {
-    case OPTION_TEXT:
-        *(const char **)field = text;
-        return 0;
-    case OPTION_TEXTS:
-        return add_text(field, text, err);
-    case OPTION_INT:
-        return parse_int(o, name, text, field, err);
-    case OPTION_INTS:
-        return parse_ints(o, name, text, field, err);
-    case OPTION_BYTES:
-        return parse_bytes(name, text, field, err);
+    case OPTION_TEXT: *(const char **)field = text; return 0;
+    case OPTION_TEXTS: return add_text(field, text, err);
+    case OPTION_INT: return parse_int(o, name, text, field, err);
+    case OPTION_INTS: return parse_ints(o, name, text, field, err);
+    case OPTION_BYTES: return parse_bytes(name, text, field, err);
     case OPTION_SEED:
         if (parse_integer(text, &integer) || integer < 0) {
             return error_set(err, "%s is \"%s\", expected a whole number from 0 to 9223372036854775807", name, text);

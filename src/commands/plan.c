@@ -17,8 +17,8 @@ static uint64_t buffer_bytes(const struct model_config *c, const struct plan_opt
     uint64_t widest = 0;
     for (int32_t i = range->layer_first; i < range->layer_end; i++) {
         const struct layer_shape *s = &c->layers[i];
-        uint64_t wide = (uint64_t)s->n_heads * (uint64_t)(c->k_dim + c->v_dim) + (uint64_t)s->n_kv_heads * (uint64_t)(c->k_dim + c->v_dim) +
-                        3 * (uint64_t)s->ffn_dim;
+        uint64_t wide = (uint64_t)s->n_heads * (uint64_t)(c->k_dim + c->v_dim) +
+                        (uint64_t)s->n_kv_heads * (uint64_t)(c->k_dim + c->v_dim) + 3 * (uint64_t)s->ffn_dim;
         widest = wide > widest ? wide : widest;
     }
     uint64_t rows = (uint64_t)o->max_rows, dim = (uint64_t)c->dim;
@@ -27,7 +27,8 @@ static uint64_t buffer_bytes(const struct model_config *c, const struct plan_opt
     return sizeof(float) * (rows * (widest + 2 * dim) + n_batches * rows * dim + logits);
 }
 
-static void measure(const struct gguf *file, const struct model_config *config, const struct plan_options *o, struct plan_rank *rank)
+static void measure(const struct gguf *file, const struct model_config *config, const struct plan_options *o,
+                    struct plan_rank *rank)
 {
     struct segment_options so = {
         .max_rows = o->max_rows, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .k_type = o->k_type, .v_type = o->v_type};
@@ -36,7 +37,8 @@ static void measure(const struct gguf *file, const struct model_config *config, 
     rank->buffer_bytes = buffer_bytes(config, o, &rank->range);
 }
 
-int plan_make(const struct gguf *file, const struct model_config *config, const struct plan_options *options, struct plan_rank *ranks, struct error *err)
+int plan_make(const struct gguf *file, const struct model_config *config, const struct plan_options *options,
+              struct plan_rank *ranks, struct error *err)
 {
     uint64_t *costs = calloc((size_t)config->n_layers, sizeof *costs);
     struct partition_slice *slices = calloc((size_t)options->n_ranks, sizeof *slices);
@@ -51,7 +53,8 @@ int plan_make(const struct gguf *file, const struct model_config *config, const 
                                         .n_vocab = config->n_vocab,
                                         .n_ranks = options->n_ranks};
         const struct option_ints *split = options->split;
-        status = split && split->given ? partition_from_counts(&input, split->values, split->n, slices, err) : partition_balance(&input, slices, err);
+        status = split && split->given ? partition_from_counts(&input, split->values, split->n, slices, err)
+                                       : partition_balance(&input, slices, err);
     }
     for (int32_t i = 0; status == 0 && i < options->n_ranks; i++) {
         ranks[i].range = (struct slice_range){.layer_first = slices[i].layer_first,

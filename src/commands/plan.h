@@ -1,4 +1,5 @@
-/* Who owns what, and what that takes: the division of a model over ranks before anything is loaded. SPDX-License-Identifier: MIT */
+/* Who owns what, and what that takes: the division of a model over ranks before anything is loaded. SPDX-License-Identifier: MIT
+ */
 #ifndef SRC_COMMANDS_PLAN_H
 #define SRC_COMMANDS_PLAN_H
 
@@ -23,9 +24,10 @@ struct plan_rank {
 /* KV pages that one sequence of n_ctx positions can fill. */
 int32_t plan_pages(int32_t n_ctx);
 
-/* Fills ranks[n_ranks]. The layers are divided by --split or by the bytes that a token reads, the head counted on rank 0. -1 with *err when the
- * ranks do not suit the layers. */
-int plan_make(const struct gguf *file, const struct model_config *config, const struct plan_options *options, struct plan_rank *ranks, struct error *err);
+/* Fills ranks[n_ranks]. The layers are divided by --split or by the bytes that a token reads, the head counted on rank 0. -1 with
+ * *err when the ranks do not suit the layers. */
+int plan_make(const struct gguf *file, const struct model_config *config, const struct plan_options *options,
+              struct plan_rank *ranks, struct error *err);
 
 /* Bytes of all that a rank needs. */
 uint64_t plan_total(const struct plan_rank *rank);

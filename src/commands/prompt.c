@@ -22,7 +22,8 @@ static int read_all(FILE *f, const char *name, char **text, size_t *n, struct er
     }
     if (!buffer || ferror(f)) {
         int code = errno;
-        int status = buffer ? error_set(err, "%s: cannot be read: %s", name, strerror(code)) : error_set(err, "%s: out of memory", name);
+        int status = buffer ? error_set(err, "%s: cannot be read: %s", name, strerror(code))
+                            : error_set(err, "%s: out of memory", name);
         free(buffer);
         return status;
     }
@@ -64,7 +65,8 @@ static int take_ids(const struct option_ints *ids, int32_t n_vocab, struct token
     return 0;
 }
 
-int prompt_ids(const struct prompt_source *source, const struct tokenizer *tokenizer, int32_t n_vocab, struct tokenizer_ids *out, struct error *err)
+int prompt_ids(const struct prompt_source *source, const struct tokenizer *tokenizer, int32_t n_vocab, struct tokenizer_ids *out,
+               struct error *err)
 {
     memset(out, 0, sizeof *out);
     if (source->ids && source->ids->given) {

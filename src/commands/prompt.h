@@ -6,8 +6,8 @@
 #include "src/commands/options.h"
 
 struct prompt_source {
-    const char *text, *path;        /* -p, -f; both NULL = standard input */
-    const struct option_ints *ids;  /* --ids, when given */
+    const char *text, *path;       /* -p, -f; both NULL = standard input */
+    const struct option_ints *ids; /* --ids, when given */
     int no_bos, no_special;
 };
 
@@ -15,6 +15,7 @@ struct prompt_source {
 int prompt_read_file(const char *path, char **text, size_t *n, struct error *err);
 
 /* The ids that the model gets. n_vocab bounds --ids. */
-int prompt_ids(const struct prompt_source *source, const struct tokenizer *tokenizer, int32_t n_vocab, struct tokenizer_ids *out, struct error *err);
+int prompt_ids(const struct prompt_source *source, const struct tokenizer *tokenizer, int32_t n_vocab, struct tokenizer_ids *out,
+               struct error *err);
 
 #endif

@@ -18,11 +18,11 @@ struct run_timings {
 
 struct run_result {
     const struct sequence *sequence;
-    const char *text;                          /* [n_text] what was shown, any bytes */
+    const char *text; /* [n_text] what was shown, any bytes */
     size_t n_text;
-    const struct sampler_result *logprobs;     /* [n_ids - n_prompt], or NULL */
+    const struct sampler_result *logprobs; /* [n_ids - n_prompt], or NULL */
     struct run_timings timings;
-    const struct job_report *ranks;            /* [n_ranks] */
+    const struct job_report *ranks; /* [n_ranks] */
     int32_t n_ranks;
 };
 

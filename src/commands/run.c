@@ -25,14 +25,14 @@ struct run {
     struct generator generator;
     struct tokenizer *tokenizer;
     struct tokenizer_ids prompt;
-    struct sampler_bias *biases;      /* owned */
+    struct sampler_bias *biases; /* owned */
     struct sequence sequence;
     struct tokenizer_stream stream;
     struct stop_matcher stop;
-    char *piece;                      /* [tokenizer_max_piece] owned */
-    char *text;                       /* [n_text] owned: all that was shown */
+    char *piece; /* [tokenizer_max_piece] owned */
+    char *text;  /* [n_text] owned: all that was shown */
     size_t n_text, text_capacity;
-    struct sampler_result *logprobs;  /* [max answer] owned, NULL when not wanted */
+    struct sampler_result *logprobs; /* [max answer] owned, NULL when not wanted */
     FILE *logits;
     double begin_s, first_token_s, end_s;
 };
@@ -41,6 +41,9 @@ struct run {
 
 static void show(struct run *r, const char *bytes, size_t n)
 {
+    if (n == 0) {
+        return;
+    }
     if (!r->options.json) {
         fwrite(bytes, 1, n, stdout);
         fflush(stdout);
@@ -153,7 +156,8 @@ static void choose_seed(struct run *r)
 static int read_prompt(struct run *r, struct error *err)
 {
     const struct run_options *o = &r->options;
-    struct prompt_source source = {.text = o->prompt, .path = o->prompt_file, .ids = &o->ids, .no_bos = o->no_bos, .no_special = o->no_special};
+    struct prompt_source source = {
+        .text = o->prompt, .path = o->prompt_file, .ids = &o->ids, .no_bos = o->no_bos, .no_special = o->no_special};
     if (tokenizer_open(&r->tokenizer, &r->job.file, err)) {
         return error_prefix(err, "%s", o->job.model);
     }
@@ -162,7 +166,8 @@ static int read_prompt(struct run *r, struct error *err)
     }
     for (size_t i = 0; i < r->prompt.n; i++) {
         if (r->prompt.ids[i] >= r->job.config.n_vocab) {
-            return error_set(err, "the tokenizer gave token %d, the model knows 0 to %d", r->prompt.ids[i], r->job.config.n_vocab - 1);
+            return error_set(err, "the tokenizer gave token %d, the model knows 0 to %d", r->prompt.ids[i],
+                             r->job.config.n_vocab - 1);
         }
     }
     if (r->prompt.n == 0) {
@@ -200,7 +205,8 @@ static int prepare_answer(struct run *r, struct error *err)
                                    .n_pages = plan_pages(r->job.options.n_ctx) * r->job.options.n_slots,
                                    .max_rows = r->job.options.max_rows,
                                    .chunk = r->job.options.chunk};
-    if (scheduler_init(&r->scheduler, &so, err) || generator_init(&r->generator, &r->job.stage, &r->scheduler, r->job.config.n_vocab, err)) {
+    if (scheduler_init(&r->scheduler, &so, err) ||
+        generator_init(&r->generator, &r->job.stage, &r->scheduler, r->job.config.n_vocab, err)) {
         return -1;
     }
     r->generator.on_token = on_token;

@@ -11,6 +11,7 @@
 #define AT(field) offsetof(struct run_options, field)
 static const char KV_TYPES[] = "f32 f16 q8_0"; /* in the order of enum kv_type */
 
+/* clang-format off */
 static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Model and prompt"},
     {"-m --model", OPTION_TEXT, AT(job.model), 0, 0, NULL, "FILE", "GGUF file, the same on every rank"},
@@ -57,6 +58,7 @@ static const struct option table[] = {
     {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
     {.kind = OPTION_GROUP},
 };
+/* clang-format on */
 
 static int check_gpu_layers(const struct run_options *o, struct error *err)
 {
@@ -65,7 +67,8 @@ static int check_gpu_layers(const struct run_options *o, struct error *err)
     }
     char *end;
     long n = strtol(o->gpu_layers, &end, 10);
-    return end == o->gpu_layers || *end || n < 0 ? error_set(err, "-ngl is \"%s\", expected a number, all or auto", o->gpu_layers) : 0;
+    return end == o->gpu_layers || *end || n < 0 ? error_set(err, "-ngl is \"%s\", expected a number, all or auto", o->gpu_layers)
+                                                 : 0;
 }
 
 int run_options_parse(struct run_options *o, int argc, char **argv, int first, struct error *err)
@@ -97,12 +100,13 @@ void run_options_free(struct run_options *o)
 
 void run_options_help(FILE *out)
 {
-    options_print_help(out,
-                       "Usage: llm [run] -m FILE -p TEXT [options]\n"
-                       "       mpirun -np N --hostfile FILE llm -m FILE -p TEXT [options]\n"
-                       "Writes the model's answer to stdout. Every rank owns some of the model's layers; rank 0 reads the prompt and writes.\n"
-                       "Other commands: info, tokenize (llm COMMAND --help).\n",
-                       table);
+    options_print_help(
+        out,
+        "Usage: llm [run] -m FILE -p TEXT [options]\n"
+        "       mpirun -np N --hostfile FILE llm -m FILE -p TEXT [options]\n"
+        "Writes the model's answer to stdout. Every rank owns some of the model's layers; rank 0 reads the prompt and writes.\n"
+        "Other commands: info, tokenize (llm COMMAND --help).\n",
+        table);
 }
 
 int run_options_parse_bias(const char *text, int32_t n_vocab, struct sampler_bias *out, struct error *err)

@@ -8,13 +8,13 @@
 struct run_options {
     struct job_options job;
     struct sampler_params sampling;
-    int64_t seed;                 /* -1 = random */
-    struct option_texts biases;   /* "ID+1.5", "ID-inf" */
+    int64_t seed;               /* -1 = random */
+    struct option_texts biases; /* "ID+1.5", "ID-inf" */
     struct option_texts stops;
     const char *prompt, *prompt_file, *logits_path, *gpu_layers;
     struct option_ints ids;
-    int32_t n_predict;            /* -1 = until end of text or context */
-    int device;                   /* index in "auto cpu" */
+    int32_t n_predict; /* -1 = until end of text or context */
+    int device;        /* index in "auto cpu" */
     int json, ignore_eos, no_bos, no_special, verbose, quiet, help;
 };
 

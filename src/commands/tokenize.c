@@ -14,6 +14,7 @@ struct tokenize_options {
 };
 
 #define AT(field) offsetof(struct tokenize_options, field)
+/* clang-format off */
 static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Options"},
     {"-m --model", OPTION_TEXT, AT(model), 0, 0, NULL, "FILE", "GGUF file with the vocabulary"},
@@ -26,10 +27,12 @@ static const struct option table[] = {
     {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
     {.kind = OPTION_GROUP},
 };
+/* clang-format on */
 
 static int print_ids(const struct tokenize_options *o, const struct tokenizer *t, struct error *err)
 {
-    int flags = (o->no_bos ? 0 : TOKENIZER_ADD_SPECIAL) | (o->no_special ? 0 : TOKENIZER_PARSE_SPECIAL) | (o->pieces ? TOKENIZE_PIECES : 0);
+    int flags = (o->no_bos ? 0 : TOKENIZER_ADD_SPECIAL) | (o->no_special ? 0 : TOKENIZER_PARSE_SPECIAL) |
+                (o->pieces ? TOKENIZE_PIECES : 0);
     if (o->prompt) {
         return tokenize_print(stdout, t, o->prompt, strlen(o->prompt), flags, o->json, err);
     }
@@ -71,7 +74,9 @@ int command_tokenize(struct cluster *cluster, int argc, char **argv, int first, 
     int status = options_parse(table, &o, argc, argv, first, err);
     if (status == 0 && cluster->rank == 0) {
         if (o.help) {
-            options_print_help(stdout, "Usage: llm tokenize -m FILE -p TEXT [options]\nPrints the ids that run would feed for this text.\n", table);
+            options_print_help(
+                stdout, "Usage: llm tokenize -m FILE -p TEXT [options]\nPrints the ids that run would feed for this text.\n",
+                table);
         } else {
             status = tokenize(&o, err);
         }

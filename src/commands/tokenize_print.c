@@ -16,7 +16,8 @@ static int print_json(FILE *out, const struct tokenizer *t, const struct tokeniz
     json_t *root = json_object(), *list = json_array(), *texts = json_array();
     int failed = !root || !list || !texts;
     for (size_t i = 0; i < ids->n && !failed; i++) {
-        failed = json_array_append_new(list, json_integer(ids->ids[i])) || (pieces && json_array_append_new(texts, piece_json(t, ids->ids[i])));
+        failed = json_array_append_new(list, json_integer(ids->ids[i])) ||
+                 (pieces && json_array_append_new(texts, piece_json(t, ids->ids[i])));
     }
     failed = failed || json_object_set(root, "ids", list) || (pieces && json_object_set(root, "pieces", texts)) ||
              json_dumpf(root, out, JSON_COMPACT) || fputc('\n', out) == EOF;
@@ -31,7 +32,8 @@ static int print_table(FILE *out, const struct tokenizer *t, const struct tokeni
     int failed = 0;
     for (size_t i = 0; i < ids->n && !failed; i++) {
         json_t *piece = piece_json(t, ids->ids[i]);
-        failed = !piece || fprintf(out, "%d\t", (int)ids->ids[i]) < 0 || json_dumpf(piece, out, JSON_ENCODE_ANY) || fputc('\n', out) == EOF;
+        failed = !piece || fprintf(out, "%d\t", (int)ids->ids[i]) < 0 || json_dumpf(piece, out, JSON_ENCODE_ANY) ||
+                 fputc('\n', out) == EOF;
         json_decref(piece);
     }
     return failed;

@@ -7,6 +7,7 @@
 
 /* Types that are not known here have no scale_group and no has_min: nothing computes with them.
  * Source: ggml, docs/gguf.md and the block structures in ggml-common.h. */
+/* clang-format off */
 static const struct dtype_info infos[DTYPE_COUNT] = {
     /*                name      block bytes known quantised group min */
     [DTYPE_F32] =  {"F32",      1,    4,    1,    0,        0,    0},
@@ -45,6 +46,7 @@ static const struct dtype_info infos[DTYPE_COUNT] = {
     [41] =         {"Q1_0",     128,  18,   0,    1,        0,    0},
     [42] =         {"Q2_0",     64,   18,   0,    1,        0,    0},
 };
+/* clang-format on */
 
 const struct dtype_info *dtype_info(uint32_t number)
 {

@@ -27,13 +27,13 @@ enum dtype {
 
 /* What the program can compute with. A type that files may hold but the program does not know has known == 0. */
 struct dtype_info {
-    const char *name;     /* as ggml writes it: "F32", "Q4_K" */
-    int32_t block;        /* elements a block */
-    int32_t block_bytes;  /* bytes a block */
-    int known;            /* 1: this program can dequantise and multiply it */
-    int quantised;        /* 1: blocks of integers; 0: plain floating point */
-    int scale_group;      /* elements that share a scale: 32, or 16 (Q6_K); 0 when not quantised or not known */
-    int has_min;          /* 1: w = d*q - m with m != 0; 0 when not known */
+    const char *name;    /* as ggml writes it: "F32", "Q4_K" */
+    int32_t block;       /* elements a block */
+    int32_t block_bytes; /* bytes a block */
+    int known;           /* 1: this program can dequantise and multiply it */
+    int quantised;       /* 1: blocks of integers; 0: plain floating point */
+    int scale_group;     /* elements that share a scale: 32, or 16 (Q6_K); 0 when not quantised or not known */
+    int has_min;         /* 1: w = d*q - m with m != 0; 0 when not known */
 };
 
 /* NULL when the number is not one that ggml ever gave out (or has retired). */

@@ -7,9 +7,9 @@
 /* Matrix [rows, cols] as it stands in a GGUF file: row r begins at data + r * row_bytes. A vector has one row.
  * Zeroed means "absent". Always borrows; after backend import `data` may point into a device's memory. */
 struct tensor {
-    const void *data;  /* [rows, cols] borrowed */
+    const void *data; /* [rows, cols] borrowed */
     enum dtype dtype;
-    int32_t layout;    /* 0 = as in the file; other values are private to the backend that imported it */
+    int32_t layout; /* 0 = as in the file; other values are private to the backend that imported it */
     int64_t rows, cols;
     size_t row_bytes;
 };

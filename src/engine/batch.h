@@ -38,21 +38,21 @@ struct batch_stage_times {
 enum { BATCH_MAX_RANKS = 256 };
 
 struct batch_header {
-    uint32_t magic;       /* BATCH_MAGIC: also the wire version */
+    uint32_t magic; /* BATCH_MAGIC: also the wire version */
     uint32_t flags;
-    uint64_t sequence;    /* number of the batch in the job, from 0 */
+    uint64_t sequence; /* number of the batch in the job, from 0 */
     int32_t n_rows;
     int32_t n_pages;
-    int32_t n_hidden;     /* rows of hidden that follow: n_rows on the way down, the rows that want a token on the way home */
+    int32_t n_hidden; /* rows of hidden that follow: n_rows on the way down, the rows that want a token on the way home */
     int32_t dim;
     int32_t n_stages;
     int32_t reserved;
-    double started_s;     /* rank 0's clock when it began; read by rank 0 only */
+    double started_s; /* rank 0's clock when it began; read by rank 0 only */
 };
 #define BATCH_MAGIC 0x314d4c4cu /* "LLM1" */
 
-/* A buffer that can hold any batch of the job. `times` and `rows` stand at fixed places of `memory`; `pages` and `hidden` follow what is there, so
- * they move when the counts change (batch_set_counts, batch_check). */
+/* A buffer that can hold any batch of the job. `times` and `rows` stand at fixed places of `memory`; `pages` and `hidden` follow
+ * what is there, so they move when the counts change (batch_set_counts, batch_check). */
 struct batch {
     struct batch_header *header;
     struct batch_stage_times *times; /* [n_stages] */
@@ -73,13 +73,15 @@ size_t batch_capacity(const struct batch_shape *shape);
 
 /* Empties rows, pages, times and flags. */
 void batch_clear(struct batch *b, uint64_t sequence);
-/* Sets the counts (each within its capacity) and moves `pages` and `hidden` to their places. Rows stay; pages and hidden must be written (again) after it. */
+/* Sets the counts (each within its capacity) and moves `pages` and `hidden` to their places. Rows stay; pages and hidden must be
+ * written (again) after it. */
 void batch_set_counts(struct batch *b, int32_t n_rows, int32_t n_pages, int32_t n_hidden);
 /* Keeps the hidden of the rows that want a token, in order, and drops the rest: what the last stage sends home. */
 void batch_keep_wanted(struct batch *b);
 /* Bytes from the start of memory to the end of the last hidden row: what is sent. */
 size_t batch_bytes(const struct batch *b);
-/* Checks a received block of n bytes: magic, counts within the capacities, length equal to what the counts say; then sets the pointers. */
+/* Checks a received block of n bytes: magic, counts within the capacities, length equal to what the counts say; then sets the
+ * pointers. */
 int batch_check(struct batch *b, size_t n_bytes, struct error *err);
 
 #endif

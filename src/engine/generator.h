@@ -11,9 +11,9 @@ typedef void (*generator_token_fn)(void *context, struct sequence *sequence, con
 typedef void (*generator_logits_fn)(void *context, const struct sequence *sequence, int32_t position, const float *logits);
 
 struct generator {
-    struct stage *stage;         /* borrowed; its on_logits must be generator_on_logits with this generator as context */
-    struct scheduler *scheduler; /* borrowed */
-    struct sampler *sampler;     /* owned */
+    struct stage *stage;            /* borrowed; its on_logits must be generator_on_logits with this generator as context */
+    struct scheduler *scheduler;    /* borrowed */
+    struct sampler *sampler;        /* owned */
     struct sampler_result *results; /* [n_slots] owned: of the sequence in the slot, written by the compute thread */
     int32_t n_vocab;
     generator_token_fn on_token;
@@ -26,7 +26,8 @@ void generator_free(struct generator *g);
 /* Plug for stage_options.on_logits. */
 void generator_on_logits(void *context, const struct batch *batch, int32_t row, const float *logits);
 
-/* Works until every sequence of the scheduler has stopped and nothing of it is in flight. Finished sequences stay in their slots. */
+/* Works until every sequence of the scheduler has stopped and nothing of it is in flight. Finished sequences stay in their slots.
+ */
 void generator_run(struct generator *g);
 
 #endif

@@ -77,7 +77,8 @@ void bell_wait(struct bell *b, double timeout_us)
     pthread_mutex_lock(&b->mutex);
     int timed_out = 0;
     while (!b->rung && !timed_out) {
-        timed_out = (timeout_us < 0 ? pthread_cond_wait(&b->condition, &b->mutex) : pthread_cond_timedwait(&b->condition, &b->mutex, &until)) != 0;
+        timed_out = (timeout_us < 0 ? pthread_cond_wait(&b->condition, &b->mutex)
+                                    : pthread_cond_timedwait(&b->condition, &b->mutex, &until)) != 0;
     }
     b->rung = 0;
     pthread_mutex_unlock(&b->mutex);

@@ -1,4 +1,5 @@
-/* How the two threads of a rank hand work to each other: a lock-free queue, and a bell to sleep on. SPDX-License-Identifier: MIT */
+/* How the two threads of a rank hand work to each other: a lock-free queue, and a bell to sleep on. SPDX-License-Identifier: MIT
+ */
 #ifndef SRC_ENGINE_QUEUE_H
 #define SRC_ENGINE_QUEUE_H
 

@@ -75,7 +75,8 @@ static void add_rows(struct batch *batch, struct sequence *q, int32_t at, int32_
     q->n_in_flight++;
 }
 
-/* One pass over the sequences: those in their answer (one row, none in flight), or those in their prompt (a chunk, any number in flight). */
+/* One pass over the sequences: those in their answer (one row, none in flight), or those in their prompt (a chunk, any number in
+ * flight). */
 static int32_t add_sequences(struct scheduler *s, struct batch *batch, int32_t n_rows, int prompts, int32_t *n_free)
 {
     for (int32_t i = 0; i < s->n_slots && n_rows < s->max_rows; i++) {

@@ -10,8 +10,8 @@ struct scheduler {
     struct page_pool pool;
     struct sequence **slots; /* [n_slots] owned array of borrowed sequences; NULL = free */
     int32_t n_slots;
-    int32_t max_rows;        /* rows a batch may hold */
-    int32_t chunk;           /* prompt rows of one sequence a batch may hold */
+    int32_t max_rows; /* rows a batch may hold */
+    int32_t chunk;    /* prompt rows of one sequence a batch may hold */
     uint64_t n_batches;
 };
 
@@ -26,8 +26,8 @@ void scheduler_add(struct scheduler *s, struct sequence *sequence);
 /* Takes it out and gives its pages back to the pool; nothing of it may be in flight. */
 void scheduler_remove(struct scheduler *s, struct sequence *sequence);
 
-/* Fills *batch with rows that can run now: the newest token of every running sequence, then chunks of prompts; takes the pages that they need.
- * Returns the number of rows; 0 = nothing can run until a batch comes home. */
+/* Fills *batch with rows that can run now: the newest token of every running sequence, then chunks of prompts; takes the pages
+ * that they need. Returns the number of rows; 0 = nothing can run until a batch comes home. */
 int32_t scheduler_next(struct scheduler *s, struct batch *batch);
 
 /* A batch came home: its rows are no longer in flight. */

@@ -15,14 +15,14 @@ enum sequence_stop {
 const char *sequence_stop_name(enum sequence_stop stop);
 
 struct sequence {
-    int32_t *ids;            /* [max_ids] owned: prompt, then answer */
+    int32_t *ids; /* [max_ids] owned: prompt, then answer */
     int32_t n_prompt, n_ids, max_ids;
-    int32_t n_scheduled;     /* rows [0, n_scheduled) have been put into batches */
-    int32_t n_in_flight;     /* batches under way that hold rows of it */
-    int32_t slot;            /* row of the page tables */
-    int32_t *pages;          /* [max_pages] owned: pages of the pool, in order of position */
+    int32_t n_scheduled; /* rows [0, n_scheduled) have been put into batches */
+    int32_t n_in_flight; /* batches under way that hold rows of it */
+    int32_t slot;        /* row of the page tables */
+    int32_t *pages;      /* [max_pages] owned: pages of the pool, in order of position */
     int32_t n_pages, max_pages;
-    int want_prompt_logits;  /* every row of the prompt comes home, not only the last */
+    int want_prompt_logits; /* every row of the prompt comes home, not only the last */
     enum sequence_stop stop;
     struct sampler_params sampling;
 };

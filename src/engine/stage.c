@@ -29,7 +29,8 @@ static void apply_pages(struct stage *stage, const struct batch *batch)
     for (int32_t i = 0; i < batch->header->n_pages; i++) {
         const struct batch_page *p = &batch->pages[i];
         if (p->slot < 0 || p->slot >= stage->options.n_slots || p->index < 0 || p->index >= stage->options.max_pages_per_slot) {
-            fatal("batch %llu changes page %d of slot %d, beyond the tables", (unsigned long long)batch->header->sequence, p->index, p->slot);
+            fatal("batch %llu changes page %d of slot %d, beyond the tables", (unsigned long long)batch->header->sequence,
+                  p->index, p->slot);
         }
         stage->page_table[(size_t)p->slot * (size_t)stage->options.max_pages_per_slot + (size_t)p->index] = p->page;
     }
@@ -330,8 +331,8 @@ static int allocate(struct stage *stage, struct error *err)
     return 0;
 }
 
-/* Rank 0 posts the buffers that wait for batches to come home and keeps the others to send; the other ranks post all theirs: with one more than
- * can be under way, a receive is always waiting. */
+/* Rank 0 posts the buffers that wait for batches to come home and keeps the others to send; the other ranks post all theirs: with
+ * one more than can be under way, a receive is always waiting. */
 static void post_buffers(struct stage *stage)
 {
     int32_t n_posted = stage->cluster->rank == 0 ? stage->options.depth + 1 : stage->n_entries;
@@ -344,8 +345,8 @@ static void post_buffers(struct stage *stage)
     }
 }
 
-int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segment, struct head *head, const struct stage_options *options,
-               stage_bind_fn bind_thread, void *bind_context, struct error *err)
+int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segment, struct head *head,
+               const struct stage_options *options, stage_bind_fn bind_thread, void *bind_context, struct error *err)
 {
     memset(stage, 0, sizeof *stage);
     stage->cluster = cluster;
@@ -357,7 +358,8 @@ int stage_init(struct stage *stage, struct cluster *cluster, struct segment *seg
     bell_init(&stage->main_bell);
     wait_init(&stage->wait);
     int status = allocate(stage, err);
-    if (cluster_agree(cluster, status, err) || link_init(&stage->link, cluster, options->depth + 1, batch_capacity(&options->shape), err)) {
+    if (cluster_agree(cluster, status, err) ||
+        link_init(&stage->link, cluster, options->depth + 1, batch_capacity(&options->shape), err)) {
         stage_free(stage);
         return -1;
     }

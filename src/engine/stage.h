@@ -1,7 +1,8 @@
 /* All that a rank has, and its loop: one thread moves messages, another computes. SPDX-License-Identifier: MIT
  *
- * A batch enters (rank 0: from the scheduler, others: from the previous rank), is computed in place in its buffer and leaves to the next rank. The last stage
- * keeps only the hidden of the rows that want a token; every batch comes home to rank 0, where the head turns them into logits. */
+ * A batch enters (rank 0: from the scheduler, others: from the previous rank), is computed in place in its buffer and leaves to
+ * the next rank. The last stage keeps only the hidden of the rows that want a token; every batch comes home to rank 0, where the
+ * head turns them into logits. */
 #ifndef SRC_ENGINE_STAGE_H
 #define SRC_ENGINE_STAGE_H
 
@@ -22,8 +23,8 @@ typedef void (*stage_logits_fn)(void *context, const struct batch *batch, int32_
 typedef void (*stage_bind_fn)(void *context);
 
 struct stage_options {
-    int32_t depth;             /* batches in flight */
-    struct batch_shape shape;  /* n_stages = number of ranks */
+    int32_t depth;            /* batches in flight */
+    struct batch_shape shape; /* n_stages = number of ranks */
     int32_t n_slots, max_pages_per_slot;
     stage_logits_fn on_logits; /* rank 0 */
     void *on_logits_context;
@@ -37,38 +38,38 @@ struct stage_totals {
 };
 
 struct stage {
-    struct cluster *cluster;    /* borrowed */
-    struct link *link;          /* owned */
-    struct segment *segment;    /* borrowed */
-    struct head *head;          /* borrowed; NULL on ranks that own no vocabulary rows */
+    struct cluster *cluster; /* borrowed */
+    struct link *link;       /* owned */
+    struct segment *segment; /* borrowed */
+    struct head *head;       /* borrowed; NULL on ranks that own no vocabulary rows */
     struct stage_options options;
     struct stage_entry *entries; /* [n_entries] owned: every batch buffer */
     int32_t n_entries;
-    struct stage_entry **idle;  /* [n_entries] owned: rank 0's buffers that can be filled */
+    struct stage_entry **idle; /* [n_entries] owned: rank 0's buffers that can be filled */
     int32_t n_idle;
-    int32_t *page_table;        /* [n_slots, max_pages_per_slot] owned */
+    int32_t *page_table;                 /* [n_slots, max_pages_per_slot] owned */
     int32_t *tokens, *positions, *slots; /* [max_rows] owned: the rows as the backend wants them */
 
     pthread_t thread;
     int thread_runs;
-    stage_bind_fn bind_thread;           /* what the compute thread calls first */
+    stage_bind_fn bind_thread; /* what the compute thread calls first */
     void *bind_context;
-    struct queue forward, home, done;    /* to the compute thread: new batches, batches that came home; and back */
+    struct queue forward, home, done; /* to the compute thread: new batches, batches that came home; and back */
     struct bell compute_bell, main_bell;
     struct wait_policy wait;
-    int stopped;                         /* the stop message has been sent on (rank 0: has come home) */
+    int stopped; /* the stop message has been sent on (rank 0: has come home) */
 
-    int32_t n_in_flight;        /* rank 0: submitted and not yet returned */
+    int32_t n_in_flight; /* rank 0: submitted and not yet returned */
 
     struct stage_totals totals; /* written by the compute thread; whole when it has ended (after stage_stop, stage_work) */
     double hops_s;              /* rank 0: time of n_rounds batches on the way between stages, summed */
     uint64_t n_rounds;
 };
 
-/* Buffers, tables, the ring's connections and the compute thread. bind_thread: what the compute thread calls first (binding to cores), NULL = nothing.
- * Collective. */
-int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segment, struct head *head, const struct stage_options *options,
-               stage_bind_fn bind_thread, void *bind_context, struct error *err);
+/* Buffers, tables, the ring's connections and the compute thread. bind_thread: what the compute thread calls first (binding to
+ * cores), NULL = nothing. Collective. */
+int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segment, struct head *head,
+               const struct stage_options *options, stage_bind_fn bind_thread, void *bind_context, struct error *err);
 /* After stage_stop or stage_work, or a failed stage_init. */
 void stage_free(struct stage *stage);
 
@@ -81,9 +82,11 @@ struct batch *stage_batch(struct stage *stage);
 void stage_submit(struct stage *stage, struct batch *batch);
 /* Gives back a batch that was not filled after all. */
 void stage_return(struct stage *stage, struct batch *batch);
-/* Waits until a batch is home and its logits have been delivered. It is the caller's until stage_return; there must be one in flight. */
+/* Waits until a batch is home and its logits have been delivered. It is the caller's until stage_return; there must be one in
+ * flight. */
 struct batch *stage_wait(struct stage *stage);
-/* Tells every rank to leave its loop and waits for the message to come round. Nothing may be in flight. The compute thread has ended then. */
+/* Tells every rank to leave its loop and waits for the message to come round. Nothing may be in flight. The compute thread has
+ * ended then. */
 void stage_stop(struct stage *stage);
 
 #endif

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* Rope pairing and which scales count. Source: ggml-org/llama.cpp, llama_model_rope_type and the graphs in src/models (the converter permutes q and k
- * of llama's files). */
+/* Rope pairing and which scales count. Source: ggml-org/llama.cpp, llama_model_rope_type and the graphs in src/models (the
+ * converter permutes q and k of llama's files). */
 static const struct architecture architectures[] = {
     {.name = "llama", .rope = ROPE_NORM, .norm = NORM_RMS, .gate = GATE_SILU, .ffn_scales = 1}, /* Llama 1-3.x, Mistral, SmolLM */
     {.name = "qwen2", .rope = ROPE_NEOX, .norm = NORM_RMS, .gate = GATE_SILU},

@@ -9,11 +9,11 @@
 #include "kernels/backend.h"
 
 struct architecture {
-    const char *name;      /* general.architecture, also the prefix of the file's keys */
-    enum rope_kind rope;   /* which dimensions form a rotated pair */
+    const char *name;    /* general.architecture, also the prefix of the file's keys */
+    enum rope_kind rope; /* which dimensions form a rotated pair */
     enum norm_kind norm;
     enum gate_kind gate;
-    int ffn_scales;        /* 1: "blk.N.ffn_*.scale" count; 0: they are there for other programs */
+    int ffn_scales; /* 1: "blk.N.ffn_*.scale" count; 0: they are there for other programs */
 };
 
 /* NULL when the name (n bytes) is not known. */

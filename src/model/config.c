@@ -53,8 +53,8 @@ static int optional_float(const struct reader *r, const char *name, double fallb
 }
 
 /* A count that is one number for all layers or an array with one for each. */
-static int per_layer(const struct reader *r, const char *name, int32_t high, int32_t fallback, int32_t n_layers, struct layer_shape *layers,
-                     size_t offset)
+static int per_layer(const struct reader *r, const char *name, int32_t high, int32_t fallback, int32_t n_layers,
+                     struct layer_shape *layers, size_t offset)
 {
     char key[KEY_MAX];
     key_of(r, name, key);
@@ -63,11 +63,13 @@ static int per_layer(const struct reader *r, const char *name, int32_t high, int
         return error_set(r->err, "the file has no key %s", key);
     }
     if (value && (value->kind == GGUF_STRING || value->kind == GGUF_F32 || value->kind == GGUF_F64 ||
-                  (value->kind == GGUF_ARRAY && (value->element == GGUF_STRING || value->element == GGUF_F32 || value->element == GGUF_F64)))) {
+                  (value->kind == GGUF_ARRAY &&
+                   (value->element == GGUF_STRING || value->element == GGUF_F32 || value->element == GGUF_F64)))) {
         return error_set(r->err, "key %s is no integer", key);
     }
     if (value && value->kind == GGUF_ARRAY && value->count < (uint64_t)n_layers) {
-        return error_set(r->err, "key %s has %llu values, the model has %d layers", key, (unsigned long long)value->count, n_layers);
+        return error_set(r->err, "key %s has %llu values, the model has %d layers", key, (unsigned long long)value->count,
+                         n_layers);
     }
     for (int32_t i = 0; i < n_layers; i++) {
         int64_t n = !value ? fallback : gguf_element_i64(value, value->kind == GGUF_ARRAY ? (uint64_t)i : 0);
@@ -97,7 +99,8 @@ static int read_shapes(struct model_config *c, const struct reader *r)
     }
     for (int32_t i = 0; i < c->n_layers; i++) {
         if (c->layers[i].n_heads % c->layers[i].n_kv_heads) {
-            return error_set(r->err, "%d heads do not divide evenly over %d kv heads", c->layers[i].n_heads, c->layers[i].n_kv_heads);
+            return error_set(r->err, "%d heads do not divide evenly over %d kv heads", c->layers[i].n_heads,
+                             c->layers[i].n_kv_heads);
         }
     }
     int32_t head_dim = c->dim / c->layers[0].n_heads;
@@ -121,9 +124,9 @@ static int read_rope(struct model_config *c, const struct reader *r)
     struct gguf_string type;
     float base, factor, old_factor;
     key_of(r, "rope.scaling.type", key);
-    if (optional(r, "rope.dimension_count", 2, 65536, c->k_dim, &c->rope.n_rot) || optional_float(r, "rope.freq_base", 10000, &base) ||
-        optional_float(r, "rope.scale_linear", 1, &old_factor) || optional_float(r, "rope.scaling.factor", old_factor, &factor) ||
-        gguf_get_string(r->file, key, &type, r->err)) {
+    if (optional(r, "rope.dimension_count", 2, 65536, c->k_dim, &c->rope.n_rot) ||
+        optional_float(r, "rope.freq_base", 10000, &base) || optional_float(r, "rope.scale_linear", 1, &old_factor) ||
+        optional_float(r, "rope.scaling.factor", old_factor, &factor) || gguf_get_string(r->file, key, &type, r->err)) {
         return -1;
     }
     if (c->rope.n_rot > c->k_dim || c->rope.n_rot % 2) {
@@ -133,7 +136,8 @@ static int read_rope(struct model_config *c, const struct reader *r)
         return error_set(r->err, "the base of the rotation is %g, expected a positive number", (double)base);
     }
     if (type.data && !gguf_string_is(type, "none") && !gguf_string_is(type, "linear")) {
-        return error_set(r->err, "key %s is \"%.*s\"; this version knows none and linear", key, (int)(type.length < 40 ? type.length : 40), type.data);
+        return error_set(r->err, "key %s is \"%.*s\"; this version knows none and linear", key,
+                         (int)(type.length < 40 ? type.length : 40), type.data);
     }
     if ((type.data && gguf_string_is(type, "none")) || factor == 0) {
         factor = 1; /* as llama.cpp reads a factor of 0 */
@@ -146,8 +150,8 @@ static int read_rope(struct model_config *c, const struct reader *r)
     const struct gguf_tensor *t = gguf_find_tensor(r->file, "rope_freqs.weight");
     if (t) {
         if (t->type != DTYPE_F32 || t->dims[0] != c->rope.n_rot / 2 || t->bytes != sizeof(float) * (size_t)(c->rope.n_rot / 2)) {
-            return error_set(r->err, "tensor rope_freqs.weight has %lld values of type %u, expected %d of F32", (long long)t->dims[0], t->type,
-                             c->rope.n_rot / 2);
+            return error_set(r->err, "tensor rope_freqs.weight has %lld values of type %u, expected %d of F32",
+                             (long long)t->dims[0], t->type, c->rope.n_rot / 2);
         }
         factors = malloc(t->bytes);
         if (!factors) {
@@ -175,8 +179,8 @@ static int read_vocab_size(struct model_config *c, const struct reader *r)
         return error_set(r->err, "the file has no tensor token_embd.weight");
     }
     if (embed->n_dims != 2 || embed->dims[0] != c->dim || embed->dims[1] < 1 || embed->dims[1] > (1 << 26)) {
-        return error_set(r->err, "tensor token_embd.weight is [%lld, %lld], expected [%d, size of the vocabulary]", (long long)embed->dims[0],
-                         (long long)embed->dims[1], c->dim);
+        return error_set(r->err, "tensor token_embd.weight is [%lld, %lld], expected [%d, size of the vocabulary]",
+                         (long long)embed->dims[0], (long long)embed->dims[1], c->dim);
     }
     c->n_vocab = (int32_t)embed->dims[1];
     return 0;
@@ -197,8 +201,9 @@ static int read_all(struct model_config *c, const struct gguf *file, struct erro
                          architecture_names());
     }
     struct reader r = {.file = file, .prefix = c->arch->name, .err = err};
-    if (gguf_get_string(file, "general.name", &c->name, err) || read_shapes(c, &r) || read_vocab_size(c, &r) || read_rope(c, &r) ||
-        optional_float(&r, "attention.layer_norm_rms_epsilon", 1e-5, &c->norm_eps) || optional_float(&r, "attention.scale", 0, &c->attention_scale)) {
+    if (gguf_get_string(file, "general.name", &c->name, err) || read_shapes(c, &r) || read_vocab_size(c, &r) ||
+        read_rope(c, &r) || optional_float(&r, "attention.layer_norm_rms_epsilon", 1e-5, &c->norm_eps) ||
+        optional_float(&r, "attention.scale", 0, &c->attention_scale)) {
         return -1;
     }
     if (!(c->norm_eps >= 0 && c->norm_eps < 1)) {
@@ -229,6 +234,7 @@ void model_config_free(struct model_config *config)
 
 struct kv_layer_shape model_config_kv_shape(const struct model_config *config, int32_t layer)
 {
-    struct kv_layer_shape shape = {.n_kv_heads = config->layers[layer].n_kv_heads, .k_dim = config->k_dim, .v_dim = config->v_dim};
+    struct kv_layer_shape shape = {
+        .n_kv_heads = config->layers[layer].n_kv_heads, .k_dim = config->k_dim, .v_dim = config->v_dim};
     return shape;
 }

@@ -7,7 +7,8 @@
 
 #include "src/model/layer.h"
 
-int head_init(struct head *h, const struct model_config *config, const struct slice *slice, struct backend *backend, struct error *err)
+int head_init(struct head *h, const struct model_config *config, const struct slice *slice, struct backend *backend,
+              struct error *err)
 {
     memset(h, 0, sizeof *h);
     h->backend = backend;
@@ -20,7 +21,8 @@ int head_init(struct head *h, const struct model_config *config, const struct sl
     }
     const struct backend_ops *ops = backend->ops;
     if (ops->act_create(backend, config->dim, layer_act_form(slice->head.weight.dtype), &h->normed, err) ||
-        ops->alloc(backend, (size_t)HEAD_MAX_ROWS * (size_t)config->dim, &h->hidden, err) || ops->alloc(backend, n_logits, &h->logits, err)) {
+        ops->alloc(backend, (size_t)HEAD_MAX_ROWS * (size_t)config->dim, &h->hidden, err) ||
+        ops->alloc(backend, n_logits, &h->logits, err)) {
         head_free(h);
         return -1;
     }
@@ -42,7 +44,8 @@ const float *head_forward(struct head *h, const float *hidden, int32_t n)
     ops->upload(h->backend, h->hidden, hidden, (size_t)n * (size_t)h->config->dim);
     struct norm_spec norm = {.kind = h->config->arch->norm, .weight = h->slice->output_norm, .eps = h->config->norm_eps};
     ops->norm(h->backend, &norm, h->hidden, h->normed);
-    struct matmul_spec output = {.weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
+    struct matmul_spec output = {
+        .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
     ops->matmul(h->backend, h->normed, &output, 1);
     ops->download(h->backend, h->host, h->logits, (size_t)n * (size_t)h->config->n_vocab);
     return h->host;

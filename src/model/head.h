@@ -16,7 +16,8 @@ struct head {
     float *logits;                     /* [HEAD_MAX_ROWS, n_vocab] backend memory */
     float *host;                       /* [HEAD_MAX_ROWS, n_vocab] owned */
 };
-int head_init(struct head *h, const struct model_config *config, const struct slice *slice, struct backend *backend, struct error *err);
+int head_init(struct head *h, const struct model_config *config, const struct slice *slice, struct backend *backend,
+              struct error *err);
 void head_free(struct head *h);
 
 /* Logits of n <= HEAD_MAX_ROWS rows of hidden [n, dim]; the result is valid until the next call, [n, n_vocab]. Waits. */

@@ -13,8 +13,8 @@ static int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-int layer_buffers_init(struct layer_buffers *buffers, const struct model_config *config, const struct slice *slice, int32_t first, int32_t end,
-                       int32_t max_rows, struct backend *backend, struct error *err)
+int layer_buffers_init(struct layer_buffers *buffers, const struct model_config *config, const struct slice *slice, int32_t first,
+                       int32_t end, int32_t max_rows, struct backend *backend, struct error *err)
 {
     int normed = 0, attended = 0, gated = 0;
     int32_t n_heads = 1, n_kv_heads = 1, ffn_dim = 1;
@@ -37,7 +37,8 @@ int layer_buffers_init(struct layer_buffers *buffers, const struct model_config 
         ops->alloc(backend, rows * (size_t)n_heads * (size_t)config->k_dim, &buffers->q, err) ||
         ops->alloc(backend, rows * (size_t)n_kv_heads * (size_t)config->k_dim, &buffers->k, err) ||
         ops->alloc(backend, rows * (size_t)n_kv_heads * (size_t)config->v_dim, &buffers->v, err) ||
-        ops->alloc(backend, rows * (size_t)ffn_dim, &buffers->gate, err) || ops->alloc(backend, rows * (size_t)ffn_dim, &buffers->up, err)) {
+        ops->alloc(backend, rows * (size_t)ffn_dim, &buffers->gate, err) ||
+        ops->alloc(backend, rows * (size_t)ffn_dim, &buffers->up, err)) {
         return -1;
     }
     return 0;
@@ -64,7 +65,8 @@ void layer_forward(struct backend *backend, const struct model_config *config, c
     /* Attention: hidden += Wo attend(rope(Wq n), rope(Wk n), Wv n), n = norm(hidden) */
     struct norm_spec attn_norm = norm_of(config, weights->attn_norm);
     ops->norm(backend, &attn_norm, hidden, buffers->normed);
-    struct matmul_spec qkv[] = {spec_of(&weights->q, buffers->q, 0), spec_of(&weights->k, buffers->k, 0), spec_of(&weights->v, buffers->v, 0)};
+    struct matmul_spec qkv[] = {spec_of(&weights->q, buffers->q, 0), spec_of(&weights->k, buffers->k, 0),
+                                spec_of(&weights->v, buffers->v, 0)};
     ops->matmul(backend, buffers->normed, qkv, 3);
     struct rope_store_spec store = {.rope = config->rope,
                                     .kv = kv,

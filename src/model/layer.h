@@ -1,4 +1,5 @@
-/* The one layer recipe of all families: norm, attention, norm, feed-forward, each added to the residual stream. SPDX-License-Identifier: MIT */
+/* The one layer recipe of all families: norm, attention, norm, feed-forward, each added to the residual stream.
+ * SPDX-License-Identifier: MIT */
 #ifndef SRC_MODEL_LAYER_H
 #define SRC_MODEL_LAYER_H
 
@@ -14,8 +15,8 @@ struct layer_buffers {
 };
 
 /* Sizes for layers [first, end) of the slice; the forms of the activations follow from the weights' types. */
-int layer_buffers_init(struct layer_buffers *buffers, const struct model_config *config, const struct slice *slice, int32_t first, int32_t end,
-                       int32_t max_rows, struct backend *backend, struct error *err);
+int layer_buffers_init(struct layer_buffers *buffers, const struct model_config *config, const struct slice *slice, int32_t first,
+                       int32_t end, int32_t max_rows, struct backend *backend, struct error *err);
 
 /* hidden: [n_rows of the step, dim] in backend memory, updated in place. kv_layer: the layer's index in kv. */
 void layer_forward(struct backend *backend, const struct model_config *config, const struct layer_weights *weights, int32_t layer,

@@ -6,8 +6,8 @@
 
 static const double LN2 = 0.693147180559945309417;
 
-/* Natural logarithm of a positive normal number, to about 1e-16 relative of the result's scale: x = 2^e * m with m in [sqrt(1/2), sqrt(2)), then
- * the series of atanh. frexp and ldexp are exact. */
+/* Natural logarithm of a positive normal number, to about 1e-16 relative of the result's scale: x = 2^e * m with m in [sqrt(1/2),
+ * sqrt(2)), then the series of atanh. frexp and ldexp are exact. */
 static double log_positive(double x)
 {
     int e;

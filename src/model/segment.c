@@ -22,8 +22,8 @@ size_t segment_kv_bytes(const struct model_config *config, int32_t first, int32_
     return bytes;
 }
 
-int segment_init(struct segment *s, const struct model_config *config, const struct slice *slice, int32_t first, int32_t end, struct backend *backend,
-                 const struct segment_options *options, struct error *err)
+int segment_init(struct segment *s, const struct model_config *config, const struct slice *slice, int32_t first, int32_t end,
+                 struct backend *backend, const struct segment_options *options, struct error *err)
 {
     memset(s, 0, sizeof *s);
     s->backend = backend;
@@ -39,7 +39,8 @@ int segment_init(struct segment *s, const struct model_config *config, const str
     }
     struct kv_layer_shape *shapes = kv_shapes(config, first, end);
     int status = !shapes ? error_set(err, "out of memory")
-                         : backend->ops->kv_create(backend, shapes, end - first, options->n_pages, options->k_type, options->v_type, &s->kv, err);
+                         : backend->ops->kv_create(backend, shapes, end - first, options->n_pages, options->k_type,
+                                                   options->v_type, &s->kv, err);
     free(shapes);
     return status ? -1 : layer_buffers_init(&s->buffers, config, slice, first, end, options->max_rows, backend, err);
 }
@@ -55,7 +56,8 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
         ops->upload(s->backend, s->hidden, host, n);
     }
     for (int32_t i = s->first; i < s->end; i++) {
-        layer_forward(s->backend, s->config, &s->slice->layers[i - s->slice->range.layer_first], i, s->kv, i - s->first, &s->buffers, s->hidden);
+        layer_forward(s->backend, s->config, &s->slice->layers[i - s->slice->range.layer_first], i, s->kv, i - s->first,
+                      &s->buffers, s->hidden);
     }
     ops->download(s->backend, host, s->hidden, n);
 }

@@ -11,7 +11,7 @@ struct segment {
     int32_t first, end;                /* layers, within the slice's */
     struct backend_kv *kv;             /* the backend's */
     struct layer_buffers buffers;
-    float *hidden;                     /* [max_rows, dim] backend memory */
+    float *hidden; /* [max_rows, dim] backend memory */
 };
 
 struct segment_options {
@@ -19,11 +19,11 @@ struct segment_options {
     int32_t n_pages; /* of the KV pool */
     enum kv_type k_type, v_type;
 };
-int segment_init(struct segment *s, const struct model_config *config, const struct slice *slice, int32_t first, int32_t end, struct backend *backend,
-                 const struct segment_options *options, struct error *err);
+int segment_init(struct segment *s, const struct model_config *config, const struct slice *slice, int32_t first, int32_t end,
+                 struct backend *backend, const struct segment_options *options, struct error *err);
 
-/* Runs the rows through the layers. embed = 1: hidden comes from the rows' tokens; else it is read from host. The result is written to host
- * [n_rows, dim]. Waits. */
+/* Runs the rows through the layers. embed = 1: hidden comes from the rows' tokens; else it is read from host. The result is
+ * written to host [n_rows, dim]. Waits. */
 void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host);
 
 /* Bytes of the segment's KV pages. */

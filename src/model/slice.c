@@ -48,8 +48,8 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
         return -1;
     }
     if (out->rows != rows || out->cols != cols || t->n_dims > 2) {
-        return error_set(l->err, "tensor %s is [%lld, %lld], expected [%lld, %lld]", name, (long long)out->cols, (long long)out->rows,
-                         (long long)cols, (long long)rows);
+        return error_set(l->err, "tensor %s is [%lld, %lld], expected [%lld, %lld]", name, (long long)out->cols,
+                         (long long)out->rows, (long long)cols, (long long)rows);
     }
     read_ahead(l, t->data, t->bytes);
     return 0;
@@ -211,7 +211,8 @@ int slice_load(struct slice *slice, const struct gguf *file, const struct model_
 {
     memset(slice, 0, sizeof *slice);
     slice->range = *range;
-    struct loader l = {.file = file, .slice = slice, .backend = backend, .progress = progress, .progress_context = progress_context, .err = err};
+    struct loader l = {
+        .file = file, .slice = slice, .backend = backend, .progress = progress, .progress_context = progress_context, .err = err};
     l.total = slice_bytes(file, config, range);
     if (load_all(slice, &l, config)) {
         slice_free(slice);

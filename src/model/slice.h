@@ -33,14 +33,14 @@ struct slice {
     struct tensor output_norm;    /* [1, dim] F32, when the stage owns vocabulary rows */
     float **owned;                /* [n_owned] owned: biases that are not as in the file */
     int32_t n_owned;
-    struct linear head;           /* rows [vocab_first, vocab_end) of the output matrix (or of the tied embedding) */
+    struct linear head; /* rows [vocab_first, vocab_end) of the output matrix (or of the tied embedding) */
 };
 
 /* Called while weights are read: bytes so far of bytes in all. NULL = nobody looks. */
 typedef void (*slice_progress_fn)(void *context, uint64_t done, uint64_t total);
 
-/* Finds and checks every tensor of the range (name, shape, type), reads it and hands it to the backend. The file must stay open as long as the slice
- * lives. */
+/* Finds and checks every tensor of the range (name, shape, type), reads it and hands it to the backend. The file must stay open
+ * as long as the slice lives. */
 int slice_load(struct slice *slice, const struct gguf *file, const struct model_config *config, const struct slice_range *range,
                struct backend *backend, slice_progress_fn progress, void *progress_context, struct error *err);
 void slice_free(struct slice *slice);

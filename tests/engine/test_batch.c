@@ -1,4 +1,5 @@
-/* The wire message: counts move the parts, wanted rows are kept in order, bad messages are refused. SPDX-License-Identifier: MIT */
+/* The wire message: counts move the parts, wanted rows are kept in order, bad messages are refused. SPDX-License-Identifier: MIT
+ */
 #include "src/engine/batch.h"
 #include "tests/check.h"
 
@@ -8,7 +9,8 @@ static void fill(struct batch *b, int32_t n_rows, int32_t n_pages)
 {
     batch_clear(b, 7);
     for (int32_t i = 0; i < n_rows; i++) {
-        b->rows[i] = (struct batch_row){.token = 100 + i, .position = i, .slot = 1, .flags = i % 3 == 1 ? BATCH_ROW_WANTS_TOKEN : 0};
+        b->rows[i] = (struct batch_row){
+            .token = 100 + i, .position = i, .slot = 1, .flags = i % 3 == 1 ? BATCH_ROW_WANTS_TOKEN : 0};
     }
     batch_set_counts(b, n_rows, n_pages, n_rows);
     for (int32_t i = 0; i < n_pages; i++) {

@@ -1,4 +1,5 @@
-/* Two threads, one queue and one bell: nothing is lost, doubled or reordered, and nobody sleeps for ever. SPDX-License-Identifier: MIT */
+/* Two threads, one queue and one bell: nothing is lost, doubled or reordered, and nobody sleeps for ever.
+ * SPDX-License-Identifier: MIT */
 #include "src/engine/queue.h"
 #include "src/core/clock.h"
 #include "tests/check.h"

@@ -82,7 +82,8 @@ static void run(uint32_t seed)
     state = seed;
     memset(&m, 0, sizeof m);
     memset(m.table, 0xff, sizeof m.table);
-    struct scheduler_options o = {.n_slots = SLOTS, .n_pages = 40, .max_rows = 1 + random_below(90), .chunk = 1 + random_below(70)};
+    struct scheduler_options o = {
+        .n_slots = SLOTS, .n_pages = 40, .max_rows = 1 + random_below(90), .chunk = 1 + random_below(70)};
     struct batch_shape shape = {.max_rows = o.max_rows, .max_pages = o.max_rows / KV_PAGE + SLOTS + 1, .dim = 1, .n_stages = 2};
     struct batch flight[MAX_FLIGHT];
     struct scheduler s;

@@ -165,10 +165,10 @@ void gguf_bytes_sample(struct gguf_bytes *b, uint32_t version)
     gguf_bytes_begin(b, version, 4, N_SCALARS + N_ARRAYS);
     put_scalars(b);
     put_arrays(b);
-    gguf_bytes_tensor(b, "a.weight", (uint64_t[5]){3, 2}, DTYPE_F32, 0);         /* 24 bytes, padded to 32 */
-    gguf_bytes_tensor(b, "b.weight", (uint64_t[5]){5, 1, 2, 2}, DTYPE_F16, 32);  /* 40, padded to 64 */
-    gguf_bytes_tensor(b, "c.weight", (uint64_t[5]){64, 2}, DTYPE_Q8_0, 96);      /* 136, padded to 160 */
-    gguf_bytes_tensor(b, "d.ids", (uint64_t[5]){4}, 26, 256);                    /* 16, padded to 32 */
+    gguf_bytes_tensor(b, "a.weight", (uint64_t[5]){3, 2}, DTYPE_F32, 0);        /* 24 bytes, padded to 32 */
+    gguf_bytes_tensor(b, "b.weight", (uint64_t[5]){5, 1, 2, 2}, DTYPE_F16, 32); /* 40, padded to 64 */
+    gguf_bytes_tensor(b, "c.weight", (uint64_t[5]){64, 2}, DTYPE_Q8_0, 96);     /* 136, padded to 160 */
+    gguf_bytes_tensor(b, "d.ids", (uint64_t[5]){4}, 26, 256);                   /* 16, padded to 32 */
     gguf_bytes_pad(b, 32);
     for (int i = 0; i < 288; i++) {
         gguf_bytes_u8(b, (uint8_t)(i * 7 + 1));

@@ -19,7 +19,8 @@ static uint32_t to_bits(float x)
     return bits;
 }
 
-/* Round to nearest even into a format with that many stored mantissa bits: x = q * 2^(e - bits) with q rounded. All exact in double. */
+/* Round to nearest even into a format with that many stored mantissa bits: x = q * 2^(e - bits) with q rounded. All exact in
+ * double. */
 static double rounded(float x, int mantissa_bits, int min_exponent, double too_large)
 {
     double a = fabs((double)x);
@@ -41,7 +42,8 @@ static void check_half(float x)
         return;
     }
     double expected = rounded(x, 10, -14, 65536.0), found = (double)half_to_float(h);
-    CHECK_THAT(found == expected && !signbit(found) == !signbit(expected), "%a became half %a, expected %a", (double)x, found, expected);
+    CHECK_THAT(found == expected && !signbit(found) == !signbit(expected), "%a became half %a, expected %a", (double)x, found,
+               expected);
 }
 
 static void check_bf16(float x)
@@ -52,14 +54,16 @@ static void check_bf16(float x)
         return;
     }
     double expected = rounded(x, 7, -126, 0x1p128), found = (double)bf16_to_float(h);
-    CHECK_THAT(found == expected && !signbit(found) == !signbit(expected), "%a became bf16 %a, expected %a", (double)x, found, expected);
+    CHECK_THAT(found == expected && !signbit(found) == !signbit(expected), "%a became bf16 %a, expected %a", (double)x, found,
+               expected);
 }
 
 static double half_by_definition(uint16_t h)
 {
     int exponent = (h >> 10) & 31, mantissa = h & 1023;
     double x = exponent == 31 ? (mantissa ? NAN : INFINITY)
-             : exponent ? ldexp(1024 + mantissa, exponent - 25) : ldexp(mantissa, -24);
+               : exponent     ? ldexp(1024 + mantissa, exponent - 25)
+                              : ldexp(mantissa, -24);
     return h >> 15 ? -x : x;
 }
 
@@ -110,8 +114,9 @@ static void test_many(void)
         check_bf16(from_bits(bits));
         check_half(from_bits((bits & 0x8fffffffu) | 0x30000000u)); /* the exponents that halves have */
     }
-    const uint32_t edges[] = {0, 0x80000000u, 1, 0x33000000, 0x33000001, 0x32ffffff, 0x387fffff, 0x38800000, 0x477fefff, 0x477ff000, 0x477fffff,
-                              0x7f7fffff, 0x7f800000, 0xff800000, 0x7f800001, 0xff800001, 0x7fc00000, 0x7fffffff, 0xffffffff};
+    const uint32_t edges[] = {0,          0x80000000u, 1,          0x33000000, 0x33000001, 0x32ffffff, 0x387fffff,
+                              0x38800000, 0x477fefff,  0x477ff000, 0x477fffff, 0x7f7fffff, 0x7f800000, 0xff800000,
+                              0x7f800001, 0xff800001,  0x7fc00000, 0x7fffffff, 0xffffffff};
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
         check_half(from_bits(edges[i]));
         check_bf16(from_bits(edges[i]));
@@ -125,8 +130,8 @@ static void test_table(void)
         const struct dtype_info *info = dtype_info(i);
         if (info) {
             n_known += info->known;
-            CHECK_THAT(info->block > 0 && info->block_bytes > 0, "type %u (%s) has a block of %d, %d bytes", i, info->name, info->block,
-                       info->block_bytes);
+            CHECK_THAT(info->block > 0 && info->block_bytes > 0, "type %u (%s) has a block of %d, %d bytes", i, info->name,
+                       info->block, info->block_bytes);
             CHECK_INT(dtype_from_name(info->name), i);
         }
     }

@@ -16,9 +16,11 @@ static int open_bytes(const struct gguf_bytes *b)
 static void check_refused(struct gguf_bytes *b, const char *part_of_message)
 {
     int rc = open_bytes(b);
-    CHECK_THAT(rc == -1 && strstr(err.text, part_of_message), "gave %d, \"%s\", expected \"...%s...\"", rc, err.text, part_of_message);
+    CHECK_THAT(rc == -1 && strstr(err.text, part_of_message), "gave %d, \"%s\", expected \"...%s...\"", rc, err.text,
+               part_of_message);
     CHECK_THAT(!strchr(err.text, '\n'), "more than one line: %s", err.text);
-    CHECK_THAT(!file.parts && !file.values && !file.n_tensors, "a failed open left %p %p", (void *)file.parts, (void *)file.values);
+    CHECK_THAT(!file.parts && !file.values && !file.n_tensors, "a failed open left %p %p", (void *)file.parts,
+               (void *)file.values);
     gguf_close(&file);
     gguf_bytes_free(b);
 }
@@ -72,10 +74,12 @@ static void check_values(void)
 static void check_arrays(void)
 {
     const struct gguf_value *v = gguf_find(&file, "a.string");
-    CHECK_THAT(v && v->count == 3 && v->element == GGUF_STRING && gguf_string_is(v->strings[2], "three") && v->strings[1].length == 0,
+    CHECK_THAT(v && v->count == 3 && v->element == GGUF_STRING && gguf_string_is(v->strings[2], "three") &&
+                   v->strings[1].length == 0,
                "a.string at %p", (const void *)v);
     v = gguf_find(&file, "a.i16");
-    CHECK_THAT(v && v->count == 3 && gguf_element_i64(v, 1) == -2 && gguf_element_f64(v, 2) == 3.0, "a.i16 at %p", (const void *)v);
+    CHECK_THAT(v && v->count == 3 && gguf_element_i64(v, 1) == -2 && gguf_element_f64(v, 2) == 3.0, "a.i16 at %p",
+               (const void *)v);
     v = gguf_find(&file, "a.f32");
     CHECK_THAT(v && v->count == 2 && gguf_element_f64(v, 1) == -8.0, "a.f32 at %p", (const void *)v);
     v = gguf_find(&file, "a.u64");
@@ -97,7 +101,8 @@ static void test_sample(uint32_t version)
     check_arrays();
     const struct gguf_tensor *t = gguf_find_tensor(&file, "b.weight");
     struct tensor view;
-    CHECK_THAT(t && t->bytes == 40 && t->n_dims == 4 && t->data == b.data + file.parts[0].header_bytes + 32, "b.weight at %p", (const void *)t);
+    CHECK_THAT(t && t->bytes == 40 && t->n_dims == 4 && t->data == b.data + file.parts[0].header_bytes + 32, "b.weight at %p",
+               (const void *)t);
     CHECK_INT(gguf_tensor_view(t, &view, &err), 0);
     CHECK_INT(view.rows, 4);
     CHECK_INT(view.cols, 5);
@@ -113,7 +118,10 @@ static void test_bad_headers(void)
 {
     struct gguf_bytes b = {0};
     check_refused(&b, "no GGUF file");
-    gguf_bytes_put(&b, "\x7f" "ELF0000000000000000000000000000", 30);
+    gguf_bytes_put(&b,
+                   "\x7f"
+                   "ELF0000000000000000000000000000",
+                   30);
     check_refused(&b, "begins with \"\\x7fELF\"");
     gguf_bytes_put(&b, "GGUF", 4);
     check_refused(&b, "has 4 bytes, expected at least 24");
@@ -181,7 +189,12 @@ static void test_bad_tensors(void)
         {"t", {16}, DTYPE_F32, 0, "u", "tensor u begins at offset 32, expected 64"},
         {"t", {32}, DTYPE_F32, 0, NULL, "holds 64 bytes of tensor data, expected 128"},
         {"t", {4}, DTYPE_F32, 0, "t", "tensor t appears twice"},
-        {"a name of sixty-four bytes is one byte longer than a name may be", {4}, DTYPE_F32, 0, NULL, "has 64 bytes, expected at most 63"},
+        {"a name of sixty-four bytes is one byte longer than a name may be",
+         {4},
+         DTYPE_F32,
+         0,
+         NULL,
+         "has 64 bytes, expected at most 63"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct tensor_case *c = &cases[i];

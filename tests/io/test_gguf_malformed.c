@@ -23,7 +23,8 @@ int main(void)
         struct error err = {""};
         snprintf(path, sizeof path, "%s/gguf-malformed/%s", folder, name);
         int rc = gguf_open(&file, path, &err);
-        CHECK_THAT((rc == 0) == (strcmp(verdict, "yes") == 0), "%s gave %d (%s), expected to load: %s", name, rc, err.text, verdict);
+        CHECK_THAT((rc == 0) == (strcmp(verdict, "yes") == 0), "%s gave %d (%s), expected to load: %s", name, rc, err.text,
+                   verdict);
         CHECK_THAT(rc == 0 || strncmp(err.text, path, strlen(path)) == 0, "message without the path: %s", err.text);
         if (rc == 0) {
             gguf_visit(&file);

@@ -66,8 +66,8 @@ static void check_refused(const char *name, const char *begin, const char *messa
     int rc = open_file(name);
     char path[256];
     snprintf(path, sizeof path, "%s/%s: ", folder, begin);
-    CHECK_THAT(rc == -1 && strncmp(err.text, path, strlen(path)) == 0 && strstr(err.text, message), "gave %d, \"%s\", expected \"%s...%s\"", rc,
-               err.text, path, message);
+    CHECK_THAT(rc == -1 && strncmp(err.text, path, strlen(path)) == 0 && strstr(err.text, message),
+               "gave %d, \"%s\", expected \"%s...%s\"", rc, err.text, path, message);
     CHECK_THAT(!file.parts, "a failed open left %p", (void *)file.parts);
     gguf_close(&file);
 }
@@ -94,7 +94,8 @@ static void test_good(void)
             float x;
             memcpy(&x, t->data, sizeof x);
             CHECK_INT(x, 2);
-            CHECK_THAT(t->data == file.parts[2].map + t->offset, "%p, offset %llu", (const void *)t->data, (unsigned long long)t->offset);
+            CHECK_THAT(t->data == file.parts[2].map + t->offset, "%p, offset %llu", (const void *)t->data,
+                       (unsigned long long)t->offset);
         }
         struct gguf_string s;
         CHECK_INT(gguf_get_string(&file, "part.name", &s, &err), 0);
@@ -126,7 +127,8 @@ static void test_bad(void)
     write_part(names[0], (struct part_case){0, 3, 4, "a"});
     check_refused(names[2], names[0], "the 3 parts hold 3 tensors, expected 4 (split.tensors.count)");
     write_part("renamed.gguf", (struct part_case){1, 3, 3, "b"});
-    check_refused("renamed.gguf", "renamed.gguf", "is part 2 of 3 (split.no, split.count), expected a name that ends in -00002-of-00003.gguf");
+    check_refused("renamed.gguf", "renamed.gguf",
+                  "is part 2 of 3 (split.no, split.count), expected a name that ends in -00002-of-00003.gguf");
 }
 
 static void test_single(void)
@@ -160,8 +162,15 @@ int main(void)
     test_good();
     test_bad();
     test_single();
-    const char *rest[] = {names[0], names[1], names[2], "renamed.gguf", "m-00001-of-00001.gguf", "m-0001-of-0003.gguf", "m-00004-of-00003.gguf",
-                          "empty.gguf", "pipe.gguf"};
+    const char *rest[] = {names[0],
+                          names[1],
+                          names[2],
+                          "renamed.gguf",
+                          "m-00001-of-00001.gguf",
+                          "m-0001-of-0003.gguf",
+                          "m-00004-of-00003.gguf",
+                          "empty.gguf",
+                          "pipe.gguf"};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
         remove_file(rest[i]);
     }

@@ -56,7 +56,8 @@ static void test_tables(void)
 /* No byte of the file may command the terminal, and no line of metadata is longer than 120 columns. */
 static void test_hostile_text(void)
 {
-    static const char evil[] = "\x1b[2J\r\n\x7f\xc2\x9b" "31m\xff\xe2\x80\xae";
+    static const char evil[] = "\x1b[2J\r\n\x7f\xc2\x9b"
+                               "31m\xff\xe2\x80\xae";
     struct gguf_bytes b = {0};
     gguf_bytes_begin(&b, 3, 0, 4);
     gguf_bytes_key_string(&b, "evil", evil);

@@ -126,12 +126,11 @@ static int report(const struct cpu_kernels *table, const struct attend_job *job,
         return 0;
     }
     float a = ((float *)found->data)[at], b = ((float *)expected->data)[at];
-    fprintf(
-        stderr,
-        "%s attend, k %d dims type %d, v %d dims type %d, %d pages, %d queries: %s of query %lld "
-        "(sees %d), element %lld is %.9g (%a), expected %.9g (%a)\n",
-        table->isa, job->k_dim, job->k_type, job->v_dim, job->v_type, job->n_pages, job->n_queries, what, (long long)(at / width),
-        job->n_visible[at / width], (long long)(at % width), a, a, b, b);
+    fprintf(stderr,
+            "%s attend, k %d dims type %d, v %d dims type %d, %d pages, %d queries: %s of query %lld "
+            "(sees %d), element %lld is %.9g (%a), expected %.9g (%a)\n",
+            table->isa, job->k_dim, job->k_type, job->v_dim, job->v_type, job->n_pages, job->n_queries, what,
+            (long long)(at / width), job->n_visible[at / width], (long long)(at % width), a, a, b, b);
     return 1;
 }
 
