@@ -35,10 +35,10 @@ struct tile {
 
 struct attend_state {
     const struct attend_job *job;
-    float *k;        /* [k_dim, KV_PAGE] widened page */
-    float *v;        /* [KV_PAGE, v_stride] widened page */
-    float *p;        /* [TILE_QUERIES, KV_PAGE] scores, then weights */
-    float *o;        /* [n_queries, v_stride] the job's own when v_dim is a multiple of LANES */
+    float *k; /* [k_dim, KV_PAGE] widened page */
+    float *v; /* [KV_PAGE, v_stride] widened page */
+    float *p; /* [TILE_QUERIES, KV_PAGE] scores, then weights */
+    float *o; /* [n_queries, v_stride] the job's own when v_dim is a multiple of LANES */
     int32_t v_stride;
 };
 
@@ -68,8 +68,8 @@ X86_INLINE void add_rows_tile(load8_fn load8, size_t bytes, int nq, int nv, cons
     for (int q = 0; q < nq; q++) {
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
-            acc[q * nv + v] =
-                factor ? _mm256_mul_ps(_mm256_loadu_ps(c[q] + LANES * v), _mm256_set1_ps(factor[q])) : _mm256_setzero_ps();
+            acc[q * nv + v] = factor ? _mm256_mul_ps(_mm256_loadu_ps(c[q] + LANES * v), _mm256_set1_ps(factor[q]))
+                                     : _mm256_setzero_ps();
         }
     }
     for (int32_t i = first; i < end; i++) {
@@ -123,7 +123,8 @@ X86_INLINE void add_rows_queries(load8_fn load8, size_t bytes, int nq, int32_t n
     }
 }
 
-static void clear_add_rows(int nq, int32_t n_vectors, const float *const *a, int32_t n, const struct page_rows *b, float *const *c)
+static void clear_add_rows(int nq, int32_t n_vectors, const float *const *a, int32_t n, const struct page_rows *b,
+                           float *const *c)
 {
     if (b->is_half) {
         add_rows_queries(load8_f16, 2, nq, n_vectors, a, 0, n, b, NULL, c);
@@ -132,8 +133,8 @@ static void clear_add_rows(int nq, int32_t n_vectors, const float *const *a, int
     }
 }
 
-static void scale_add_rows(int nq, int32_t n_vectors, const float *const *a, int32_t first, int32_t end, const struct page_rows *b,
-                           const float *factor, float *const *c)
+static void scale_add_rows(int nq, int32_t n_vectors, const float *const *a, int32_t first, int32_t end,
+                           const struct page_rows *b, const float *factor, float *const *c)
 {
     if (b->is_half) {
         add_rows_queries(load8_f16, 2, nq, n_vectors, a, first, end, b, factor, c);
@@ -231,7 +232,8 @@ static float largest_lane(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
-/* Raw scores p[0 .. n) to weights; takes them into query i's m and l and returns the factor for its o. Lanes behind n become 0. */
+/* Raw scores p[0 .. n) to weights; takes them into query i's m and l and returns the factor for its o. Lanes behind n become 0.
+ */
 static float softmax_page(const struct attend_job *job, int32_t i, float *p, int32_t n)
 {
     __m256 largest = _mm256_set1_ps(-INFINITY);
@@ -333,7 +335,8 @@ void attend_avx2(const struct attend_job *job)
     }
     if (s.o != job->o) {
         for (int32_t i = 0; i < job->n_queries; i++) {
-            memcpy(job->o + (size_t)i * (size_t)job->v_dim, s.o + (size_t)i * (size_t)s.v_stride, (size_t)job->v_dim * sizeof(float));
+            memcpy(job->o + (size_t)i * (size_t)job->v_dim, s.o + (size_t)i * (size_t)s.v_stride,
+                   (size_t)job->v_dim * sizeof(float));
         }
     }
 }

@@ -1,8 +1,8 @@
 /* Quantised matmul with AVX2: eight weight rows in the lanes. SPDX-License-Identifier: MIT
  *
- * Up to three activation rows: blocks are multiplied as they are unpacked. More: a slab of weight rows is unpacked once into panels
- * of 16 rows in scratch, and all activation rows run over it in tiles of three, f32 accumulators in registers for all of K.
- * Limits: few rows, memory; many rows, the four vector pipes (two instructions a quad and 8 rows in 4-bit types). */
+ * Up to three activation rows: blocks are multiplied as they are unpacked. More: a slab of weight rows is unpacked once into
+ * panels of 16 rows in scratch, and all activation rows run over it in tiles of three, f32 accumulators in registers for all of
+ * K. Limits: few rows, memory; many rows, the four vector pipes (two instructions a quad and 8 rows in 4-bit types). */
 #include "kernels/cpu/avx2.h"
 #include "kernels/cpu/x86_panel.h"
 
@@ -29,8 +29,8 @@ X86_INLINE __m256i multiply_quad(const struct x86_format *f, __m256i w, __m256i 
 }
 
 /* isum[c * nv + v] = exact sums of quads [first, first + n) of nv vectors of weight rows with n_x activation rows. */
-X86_INLINE void sum_quads(const struct x86_format *f, int nv, int n_x, const __m256i *w, int first, int n, const struct x_block *x,
-                          __m256i *isum)
+X86_INLINE void sum_quads(const struct x86_format *f, int nv, int n_x, const __m256i *w, int first, int n,
+                          const struct x_block *x, __m256i *isum)
 {
     const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
@@ -57,7 +57,8 @@ X86_INLINE void sum_quads(const struct x86_format *f, int nv, int n_x, const __m
     }
 }
 
-/* acc = fma(fl(d * dx), isum of quads [first, first + n), acc); bias_sum[c]: sum of those activations, for the formats with a bias. */
+/* acc = fma(fl(d * dx), isum of quads [first, first + n), acc); bias_sum[c]: sum of those activations, for the formats with a
+ * bias. */
 X86_INLINE void add_products(const struct x86_format *f, int nv, int n_x, const __m256i *w, const __m256 *d, int first, int n,
                              const struct x_block *x, const __m256 *bias_sum, __m256 *acc)
 {
@@ -143,8 +144,8 @@ X86_INLINE void few_rows(const struct x86_format *f, int n_x, const uint8_t *w, 
 
 /* Matmul without panels. A last group that is not full starts earlier and computes some outputs again; fewer than eight
  * weight rows go one by one, the same row in all lanes. */
-X86_INLINE void matmul_few(const struct x86_format *f, const uint8_t *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x,
-                           int32_t n_rows, float *out, size_t out_stride)
+X86_INLINE void matmul_few(const struct x86_format *f, const uint8_t *w, size_t row_bytes, int32_t n_cols,
+                           const struct act_rows *x, int32_t n_rows, float *out, size_t out_stride)
 {
     int32_t step = n_cols < X86_LANES ? 1 : X86_LANES;
     size_t lane_bytes = step == 1 ? 0 : row_bytes;
@@ -188,8 +189,8 @@ X86_INLINE void fill_panel(const struct x86_format *f, const uint8_t *w, size_t 
 }
 
 /* One panel with n_x activation rows; out[v]: first output of vector v. */
-X86_INLINE void panel_tile(const struct x86_format *f, int n_x, const struct panel_block *panel, struct x_block x, float *const *out,
-                           size_t out_stride)
+X86_INLINE void panel_tile(const struct x86_format *f, int n_x, const struct panel_block *panel, struct x_block x,
+                           float *const *out, size_t out_stride)
 {
     __m256 acc[TILE_ROWS * PANEL_VECTORS];
     for (int i = 0; i < n_x * PANEL_VECTORS; i++) {
@@ -258,50 +259,50 @@ X86_INLINE void matmul(const struct x86_format *f, const void *w, size_t row_byt
     }
 }
 
-static void matmul_q4_0_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q4_0_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q4_0, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q4_1_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q4_1_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q4_1, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q5_0_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q5_0_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q5_0, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q5_1_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q5_1_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q5_1, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q8_0_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q8_0_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q8_0, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q4_k_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q4_k_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q4_k, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q5_k_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q5_k_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q5_k, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_q6_k_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_q6_k_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul(&x86_q6_k, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }

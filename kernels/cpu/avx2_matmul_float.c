@@ -11,8 +11,8 @@
 
 enum {
     LANES = 16,
-    TILE_X = 3,            /* activation rows a tile */
-    TILE_W = 4,            /* weight rows a tile, at most */
+    TILE_X = 3, /* activation rows a tile */
+    TILE_W = 4, /* weight rows a tile, at most */
     MAX_SLAB_ROWS = 32,
     SLAB_BYTES = 128 << 10 /* what widened weights may take of the second-level cache */
 };
@@ -44,8 +44,8 @@ X86_INLINE struct lanes16 load_tail(const struct float_format *f, const char *p,
 }
 
 /* out[c * out_stride + r] = dot of weight row r < n_w with activation row c < n_x. */
-X86_INLINE void dot_tile(const struct float_format *f, int n_w, int n_x, const char *w, size_t row_bytes, const float *x, int32_t k,
-                         float *out, size_t out_stride)
+X86_INLINE void dot_tile(const struct float_format *f, int n_w, int n_x, const char *w, size_t row_bytes, const float *x,
+                         int32_t k, float *out, size_t out_stride)
 {
     struct lanes16 acc[TILE_W * TILE_X];
     size_t x_stride = (size_t)k;
@@ -106,8 +106,8 @@ X86_INLINE void dot_rows(const struct float_format *f, int n_x, const char *w, s
 }
 
 /* All activation rows with weight rows that stay in the cache. */
-X86_INLINE void matmul_slab(const struct float_format *f, const char *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x,
-                            int32_t n_rows, float *out, size_t out_stride)
+X86_INLINE void matmul_slab(const struct float_format *f, const char *w, size_t row_bytes, int32_t n_cols,
+                            const struct act_rows *x, int32_t n_rows, float *out, size_t out_stride)
 {
     for (int32_t r = 0; r < n_rows; r += TILE_X) {
         const float *rows = x->x + (size_t)r * (size_t)x->k;
@@ -159,8 +159,8 @@ static void matmul_f32_avx2(const void *w, size_t row_bytes, int32_t n_cols, con
     }
 }
 
-X86_INLINE void matmul_halves(const struct float_format *f, const char *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x,
-                              int32_t n_rows, float *out, size_t out_stride, float *scratch)
+X86_INLINE void matmul_halves(const struct float_format *f, const char *w, size_t row_bytes, int32_t n_cols,
+                              const struct act_rows *x, int32_t n_rows, float *out, size_t out_stride, float *scratch)
 {
     if (n_rows <= TILE_X) {
         matmul_slab(f, w, row_bytes, n_cols, x, n_rows, out, out_stride);
@@ -182,8 +182,8 @@ static void matmul_f16_avx2(const void *w, size_t row_bytes, int32_t n_cols, con
     matmul_halves(&format_f16, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
-static void matmul_bf16_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows, float *out,
-                             size_t out_stride, void *scratch)
+static void matmul_bf16_avx2(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                             float *out, size_t out_stride, void *scratch)
 {
     matmul_halves(&format_bf16, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }

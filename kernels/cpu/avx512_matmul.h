@@ -60,7 +60,8 @@ X86_INLINE void unpack16(const struct x86_format *f, const uint8_t *const *w, si
     }
 }
 
-/* acc = fma(fl(d * dx), isum of quads [first, first + n), acc); bias_sum[c]: sum of those activations, for the formats with a bias. */
+/* acc = fma(fl(d * dx), isum of quads [first, first + n), acc); bias_sum[c]: sum of those activations, for the formats with a
+ * bias. */
 X86_INLINE void add_products(const struct matmul512 *m, int n_x, const __m512i *w, __m512 d, int first, int n,
                              const struct x_block *x, const __m512 *bias_sum, __m512 *acc)
 {
@@ -138,8 +139,8 @@ X86_INLINE void few_rows(const struct matmul512 *m, int n_x, const uint8_t *cons
 }
 
 /* Matmul without panels; fewer than eight weight rows go one by one, the same row in all lanes. */
-X86_INLINE void matmul_few(const struct matmul512 *m, const uint8_t *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x,
-                           int32_t n_rows, float *out, size_t out_stride)
+X86_INLINE void matmul_few(const struct matmul512 *m, const uint8_t *w, size_t row_bytes, int32_t n_cols,
+                           const struct act_rows *x, int32_t n_rows, float *out, size_t out_stride)
 {
     int one_by_one = n_cols < X86_LANES;
     size_t lane_bytes = one_by_one ? 0 : row_bytes;
@@ -187,8 +188,8 @@ X86_INLINE int tile_for(const struct matmul512 *m, int32_t n)
     return m->tile_rows == 12 && n >= 12 ? 12 : n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
 
-X86_INLINE void any_panel_tile(const struct matmul512 *m, int n_x, const struct rows16 *panel, struct x_block x, float *const *out,
-                               size_t out_stride)
+X86_INLINE void any_panel_tile(const struct matmul512 *m, int n_x, const struct rows16 *panel, struct x_block x,
+                               float *const *out, size_t out_stride)
 {
     if (m->tile_rows == 12 && n_x == 12) {
         panel_tile(m, 12, panel, x, out, out_stride);

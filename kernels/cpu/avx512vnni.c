@@ -16,56 +16,56 @@ X86_INLINE void sum_quads_avx512vnni(const struct x86_format *f, int n_x, const 
 }
 
 static void matmul_q4_0_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q4_0, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void matmul_q4_1_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q4_1, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void matmul_q5_0_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q5_0, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void matmul_q5_1_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q5_1, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void matmul_q8_0_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q8_0_biased, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void matmul_q4_k_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q4_k, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void matmul_q5_k_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q5_k, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void matmul_q6_k_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
-                               float *out, size_t out_stride, void *scratch)
+                                   float *out, size_t out_stride, void *scratch)
 {
     static const struct matmul512 m = {&x86_q6_k, sum_quads_avx512vnni, MAX_TILE_ROWS};
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);

@@ -1,6 +1,7 @@
 /* Matmul of the CPU backend: cuts the weight rows of all matrices of a call into tasks for the pool. SPDX-License-Identifier: MIT
  */
 #include <assert.h>
+#include <string.h>
 
 #include "kernels/cpu/backend_cpu.h"
 
@@ -26,22 +27,26 @@ struct matmul_job {
     int32_t columns; /* weight rows a task */
 };
 
-/* out = value, out = value * scale + bias, or out += that: the contract's epilogue of columns [first, first + n). */
-static void finish_tile(const struct matmul_spec *mat, int32_t first, int32_t n, int32_t n_rows, const float *tile)
+/* out = value, out = value * scale + bias, or out += that: the contract's epilogue of columns [first, first + n). Changes the
+ * tile. */
+static void finish_tile(const struct matmul_spec *mat, int32_t first, int32_t n, int32_t n_rows, float *tile)
 {
     const float *bias = mat->bias.data;
     for (int32_t r = 0; r < n_rows; r++) {
-        const float *acc = tile + (size_t)r * (size_t)n;
+        float *value = tile + (size_t)r * (size_t)n;
         float *out = mat->out + (size_t)r * (size_t)mat->weight.rows + first;
+        for (int32_t c = 0; mat->scale != 1.0f && c < n; c++) {
+            value[c] *= mat->scale;
+        }
+        for (int32_t c = 0; bias && c < n; c++) {
+            value[c] += bias[first + c];
+        }
+        if (!mat->add) {
+            memcpy(out, value, (size_t)n * sizeof *out);
+            continue;
+        }
         for (int32_t c = 0; c < n; c++) {
-            float value = acc[c];
-            if (mat->scale != 1.0f) {
-                value *= mat->scale;
-            }
-            if (bias) {
-                value += bias[first + c];
-            }
-            out[c] = mat->add ? value + out[c] : value;
+            out[c] = value[c] + out[c];
         }
     }
 }
@@ -75,16 +80,34 @@ static void matmul_task(void *context, int32_t item, int32_t thread)
     finish_tile(mat, first, n, self->rows.n_rows, tile);
 }
 
-/* Enough tasks that a slow thread holds up no one, each large enough to be worth a ticket and to fit the tile. */
-static int32_t choose_columns(const struct backend_cpu *self, int64_t total)
+static int32_t count_tasks(const struct matmul_job *job, const struct matmul_spec *mats, int32_t n_mats)
 {
-    int64_t panel = self->kernels.weight_rows, n_tasks = (int64_t)self->n_threads * CPU_TASKS_A_THREAD;
-    int64_t most = self->tile_floats / self->rows.n_rows;
+    int32_t n = 0;
+    for (int32_t i = 0; i < n_mats; i++) {
+        n += tasks_of(job, &mats[i]);
+    }
+    return n;
+}
+
+/* Enough tasks that a slow thread holds up no one, each large enough to be worth a ticket and to fit the tile; then, up to half
+ * as large, the size with which the threads come out most even (nine equal tasks keep one of two threads waiting for a tenth of
+ * the time). */
+static void choose_columns(struct matmul_job *job, int32_t n_mats, int64_t total)
+{
+    const struct backend_cpu *self = job->self;
+    int32_t panel = self->kernels.weight_rows, n_threads = self->n_threads;
+    int64_t most = self->tile_floats / self->rows.n_rows, columns = total / ((int64_t)n_threads * CPU_TASKS_A_THREAD);
     most = most < MAX_COLUMNS ? most : MAX_COLUMNS;
-    int64_t columns = total / n_tasks;
     columns = columns < MIN_COLUMNS ? MIN_COLUMNS : columns > most ? most : columns;
-    columns = columns / panel * panel;
-    return (int32_t)(columns < panel ? panel : columns);
+    int32_t largest = columns < panel ? panel : (int32_t)columns / panel * panel, best = largest, best_span = INT32_MAX;
+    for (job->columns = largest; job->columns >= panel && job->columns * 2 >= largest; job->columns -= panel) {
+        int32_t span = (count_tasks(job, job->mats, n_mats) + n_threads - 1) / n_threads * job->columns;
+        if (span < best_span) {
+            best_span = span;
+            best = job->columns;
+        }
+    }
+    job->columns = best;
 }
 
 void cpu_matmul(struct backend *base, const struct backend_act *in, const struct matmul_spec *mats, int32_t n_mats)
@@ -100,10 +123,6 @@ void cpu_matmul(struct backend *base, const struct backend_act *in, const struct
     if (self->rows.n_rows == 0) {
         return;
     }
-    job.columns = choose_columns(self, total);
-    int32_t n_tasks = 0;
-    for (int32_t i = 0; i < n_mats; i++) {
-        n_tasks += tasks_of(&job, &mats[i]);
-    }
-    thread_pool_run(self->pool, n_tasks, matmul_task, &job);
+    choose_columns(&job, n_mats, total);
+    thread_pool_run(self->pool, count_tasks(&job, mats, n_mats), matmul_task, &job);
 }

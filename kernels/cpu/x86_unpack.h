@@ -30,8 +30,8 @@ struct x86_format {
     unpack_fn unpack;
     int unit_blocks; /* blocks that unpack gives at once */
     int unit_bytes;
-    int depth;       /* products of how many quads fit into an int16 sum: 2 * max q * 127 * depth <= 32767; 1 in signed formats */
-    int is_signed;   /* q is int8, else uint8 */
+    int depth;     /* products of how many quads fit into an int16 sum: 2 * max q * 127 * depth <= 32767; 1 in signed formats */
+    int is_signed; /* q is int8, else uint8 */
     int has_halves;
     int has_min;
     float bias;
@@ -101,8 +101,8 @@ X86_INLINE __m256i gather_words(const uint8_t *w, size_t row_bytes)
 /* The low and the high half of each lane, widened. */
 X86_INLINE void widen_pairs(__m256i pairs, __m256 *low, __m256 *high)
 {
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7,
-                                           10, 11, 14, 15);
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4, 5, 8, 9, 12, 13, 2, 3,
+                                           6, 7, 10, 11, 14, 15);
     __m256i split = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(pairs, order), 0xd8);
     *low = _mm256_cvtph_ps(_mm256_castsi256_si128(split));
     *high = _mm256_cvtph_ps(_mm256_extracti128_si256(split, 1));
@@ -132,9 +132,9 @@ X86_INLINE void add_fifth_bits(__m256i bits, __m256i *q)
 #pragma GCC unroll 8
     for (int g = 0; g < X86_QUADS; g++) {
         const char b = (char)(g / 2);
-        const __m256i spread =
-            _mm256_setr_epi8(b, b, b, b, 4 + b, 4 + b, 4 + b, 4 + b, 8 + b, 8 + b, 8 + b, 8 + b, 12 + b, 12 + b, 12 + b, 12 + b,
-                             b, b, b, b, 4 + b, 4 + b, 4 + b, 4 + b, 8 + b, 8 + b, 8 + b, 8 + b, 12 + b, 12 + b, 12 + b, 12 + b);
+        const __m256i spread = _mm256_setr_epi8(b, b, b, b, 4 + b, 4 + b, 4 + b, 4 + b, 8 + b, 8 + b, 8 + b, 8 + b, 12 + b,
+                                                12 + b, 12 + b, 12 + b, b, b, b, b, 4 + b, 4 + b, 4 + b, 4 + b, 8 + b, 8 + b,
+                                                8 + b, 8 + b, 12 + b, 12 + b, 12 + b, 12 + b);
         __m256i bit = _mm256_and_si256(_mm256_shuffle_epi8(g % 2 ? bits : even, spread), own);
         q[g] = _mm256_or_si256(q[g], _mm256_min_epu8(bit, sixteen));
     }
