@@ -5,12 +5,14 @@
 #   equivalence.sh [--full] [--min-ranks N] [--shared] [--cached] MODEL...
 # The first run (no mpirun, one thread, whole prompt in one chunk, scalar) is the yardstick; every other must give the same ids and
 # the same bytes of logits. --full runs the whole matrix, else a part in which every value and the risky pairs occur. A model with few
-# layers is run on as many of 1, 2, 3, 4 ranks as it allows, but N (2) must work. --shared adds models of the shared test data,
+# layers gets ranks without any by --split, so that 1, 2, 3 and 4 ranks always run; N (2) must work without that. --shared adds models of the shared test data,
 # --cached the demo's model; exit status 77 where they are not there.
 . "$(dirname "$0")/common.sh"
 
 full=0
 min_ranks=2
+most_ranks=4
+n_layers=0
 models=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -51,7 +53,11 @@ run()
 {
     local out=$1 np=$2 threads=$3 chunk=$4 isa=$5
     shift 5
-    local command=("$LLM" -m "$model" --ids "$prompt" -n "$n_generated" -t "$threads" -ub "$chunk" --isa "$isa" --json
+    local split=()
+    if [ "$np" -gt "$most_ranks" ]; then
+        split=(--split "$(awk -v n="$np" -v layers="$n_layers" 'BEGIN { for (i = 0; i < n; i++) printf "%s%d", i ? "," : "", (i >= 1 && i <= layers) }')")
+    fi
+    local command=("$LLM" -m "$model" ${split[@]+"${split[@]}"} --ids "$prompt" -n "$n_generated" -t "$threads" -ub "$chunk" --isa "$isa" --json
         --logits-out "$out.logits" "$@")
     if [ "$np" = 0 ]; then
         timeout -k 5 120 "${command[@]}" </dev/null >"$out.json" 2>"$out.err"
@@ -101,15 +107,11 @@ for model in "${models[@]}"; do
         *) failed "${model##*/}: --isa $isa: $(cat "$work/probe.err")" ;;
         esac
     done
-    nps=
-    for np in 1 2 3 4; do
-        if [ $np -le "$min_ranks" ] || run "$work/probe" $np 1 512 auto "${greedy[@]}"; then
-            nps="$nps $np"
-        elif [ $? != 2 ]; then
-            failed "${model##*/}: -np $np: $(cat "$work/probe.err")"
-        fi
-    done
-    echo "${model##*/}: ranks$nps, instruction sets$isas"
+    nps="1 2 3 4"
+    n_layers=$("$LLM" info -m "$model" --json |
+        python3 -c 'import json, sys; m = json.load(sys.stdin)["metadata"]; print(m[m["general.architecture"] + ".block_count"])')
+    most_ranks=$((n_layers + 1 > min_ranks ? n_layers + 1 : min_ranks)) # rank 0 may own none
+    echo "${model##*/}: $n_layers layers, instruction sets$isas"
     if [ $full = 1 ]; then
         for np in $nps; do
             for threads in 1 2; do
