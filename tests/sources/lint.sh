@@ -35,7 +35,7 @@ step cppcheck cppcheck_all
 
 clang_tidy_all()
 {
-    printf '%s\0' "${compiled[@]}" | xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p "$build" 2>/dev/null
+    printf '%s\0' "${compiled[@]}" | xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet --extra-arg=-Wno-unknown-warning-option -p "$build" 2>/dev/null
 }
 step clang-tidy clang_tidy_all
 
