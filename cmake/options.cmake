@@ -7,10 +7,9 @@ option(ENABLE_FUZZERS "Build the libFuzzer targets (clang)" OFF)
 set(ENABLE_SANITIZERS "" CACHE STRING "Sanitizers to build with, e.g. address,undefined")
 include(CTest)
 
-# A build folder right inside the source folder is somebody's working build: its program goes to ./llm.
-get_filename_component(build_parent ${PROJECT_BINARY_DIR} DIRECTORY)
+# The README's folder is the working build: its program goes to ./llm. A second build beside it must not replace that.
 set(top_default OFF)
-if(build_parent STREQUAL PROJECT_SOURCE_DIR AND NOT ENABLE_SANITIZERS)
+if(PROJECT_BINARY_DIR STREQUAL "${PROJECT_SOURCE_DIR}/build" AND NOT ENABLE_SANITIZERS)
   set(top_default ON)
 endif()
 option(ENABLE_TOP_LEVEL_PROGRAM "Copy the program to the top of the source folder" ${top_default})

@@ -37,7 +37,7 @@ static int run_command(struct cluster *cluster, int argc, char **argv, struct er
             return commands[i].run(cluster, argc, argv, 2, err);
         }
     }
-    return error_set(err, "unknown command \"%s\"; known: run, info, tokenize", argv[1]);
+    return error_set(err, "unknown command \"%s\"; known: run, info, tokenize (a model file is given with -m FILE)", argv[1]);
 }
 
 int main(int argc, char **argv)
@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     struct error err = {0};
     if (cluster_init(&cluster, &argc, &argv, &err)) {
         fprintf(stderr, "llm: %s\n", err.text);
-        return 1;
+        return EXIT_USER_ERROR;
     }
     int status = run_command(&cluster, argc, argv, &err);
     if (status && cluster.rank == 0) {

@@ -27,6 +27,7 @@ while [ $# -gt 0 ]; do
     --sanitize)
         suffix=$suffix-sanitize
         configure+=("-DENABLE_SANITIZERS=address,undefined" -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+        export LLM_TEST_LIMIT_S=30
         ;;
     --werror) configure+=(-DENABLE_WERROR=ON) ;;
     --build)

@@ -106,7 +106,7 @@ static unsigned long long megabytes(uint64_t bytes)
 /* What this rank needs against --memory-limit, or what all ranks of this node need against what it has. */
 static int check_memory(const struct job *job, struct error *err)
 {
-    static const char advice[] = "more ranks, a smaller -c or -b, or -ctk q8_0 -ctv q8_0 need less";
+    static const char advice[] = "more ranks, another --split, a smaller -c or -b, or -ctk q8_0 -ctv q8_0 need less";
     const struct cluster *c = job->cluster;
     const struct plan_rank *p = mine(job);
     uint64_t need = plan_total(p), limit = job->options.memory_limit, available = topology_memory_available(), node = 0;
@@ -148,6 +148,11 @@ static int make_backend(struct job *job, struct error *err)
     topology_plan(job->topology, c->local_rank, c->local_size, &n_threads);
     topology_bind(job->topology, -1);
     job->report.n_threads = n_threads;
+    char cores[64] = "";
+    if (topology_place_text(job->topology, -1, cores, sizeof cores) == 0) {
+        log_verbose("rank %d (%s): %d thread%s on processing units %s", c->rank, c->peers[c->rank].host, n_threads,
+                    n_threads == 1 ? "" : "s", cores);
+    }
     if (thread_pool_init(&job->pool, n_threads, bind_worker, job, err) ||
         backend_cpu_create(&job->backend, job->options.isa, job->pool, job->options.max_rows, err)) {
         return -1;
@@ -194,6 +199,9 @@ int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_contex
         return -1;
     }
     job->report.load_s = clock_now_s() - start_s;
+    log_verbose("rank %d (%s): weights %llu MB, KV cache %llu MB, buffers %llu MB, loaded in %.2f s", c->rank,
+                c->peers[c->rank].host, megabytes(mine(job)->weight_bytes), megabytes(mine(job)->kv_bytes),
+                megabytes(mine(job)->buffer_bytes), job->report.load_s);
     return 0;
 }
 

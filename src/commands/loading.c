@@ -9,7 +9,7 @@
 #include "src/core/clock.h"
 #include "src/core/log.h"
 
-enum { BAR_WIDTH = 32 };
+enum { BAR_WIDTH = 24 }; /* a line has less than 80 columns, so that it is one line everywhere */
 static const double TICK_US = 20000;
 static const double QUIET_S = 0.3; /* nothing is drawn before */
 
@@ -64,7 +64,7 @@ int loading_on_terminal(void)
 
 static void draw(const struct job *job, const struct tick *ticks, int again)
 {
-    static const char full[] = "################################";
+    static const char full[] = "########################";
     int32_t n = job->cluster->size;
     if (again) {
         fprintf(stderr, "\033[%dA", n);
@@ -72,9 +72,8 @@ static void draw(const struct job *job, const struct tick *ticks, int again)
     for (int32_t i = 0; i < n; i++) {
         double share = ticks[i].total ? (double)ticks[i].done / (double)ticks[i].total : ticks[i].finished;
         int bar = (int)(share * BAR_WIDTH);
-        fprintf(stderr, "\r\033[Kllm: rank %d %-16.16s layers %3d-%-3d [%-*.*s] %3.0f %% of %.0f MB\n", i,
-                job->cluster->peers[i].host, job->plan[i].range.layer_first, job->plan[i].range.layer_end, BAR_WIDTH, bar, full,
-                share * 100, (double)ticks[i].total / 1e6);
+        fprintf(stderr, "\r\033[Kllm: rank %3d %-12.12s [%-*.*s] %3.0f %% of %6.0f MB\n", i, job->cluster->peers[i].host,
+                BAR_WIDTH, bar, full, share * 100, (double)ticks[i].total / 1e6);
     }
     fflush(stderr);
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static int table_ends(const struct option *o)
 {
@@ -63,7 +64,8 @@ static int unknown(const struct option *table, const char *name, size_t n, struc
 {
     const char *nearest = NULL;
     size_t nearest_n = 0;
-    int best = 4;
+    int best = n < 5 ? 0 : n < 9 ? 2 : 3; /* edits that may still be a slip: none in a short name */
+    best++;
     for (; !table_ends(table); table++) {
         for (const char *p = table->kind == OPTION_GROUP ? "" : table->names; *p;) {
             size_t length = strcspn(p, " ");
@@ -116,12 +118,14 @@ static int parse_bytes(const char *name, const char *text, uint64_t *out, struct
     errno = 0;
     double n = strtod(text, &end);
     const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+    const char *after = unit ? end + 1 : end;
+    int binary = unit && strcasecmp(after, "iB") == 0;
     double factor = 1;
     for (const char *u = units; unit && u <= unit; u++) {
-        factor *= 1024;
+        factor *= binary ? 1024 : 1000;
     }
-    if (end == text || errno == ERANGE || !(n >= 0) || n * factor > 1e18 || (*end && (!unit || end[1]))) {
-        return error_set(err, "%s is \"%s\", expected a number of bytes such as 800M or 4G", name, text);
+    if (end == text || errno == ERANGE || !(n >= 0) || n * factor > 1e18 || (*after && !binary && strcasecmp(after, "B") != 0)) {
+        return error_set(err, "%s is \"%s\", expected a number of bytes such as 800M, 4G or 4GiB", name, text);
     }
     *out = (uint64_t)(n * factor);
     return 0;
@@ -200,7 +204,7 @@ int options_parse(const struct option *table, void *options, int argc, char **ar
         const char *name = argv[i], *equals = strncmp(name, "--", 2) == 0 ? strchr(name, '=') : NULL;
         size_t n = equals ? (size_t)(equals - name) : strlen(name);
         if (name[0] != '-' || n < 2) {
-            return error_set(err, "\"%s\" is no option (a prompt is given with -p TEXT; --help lists all)", name);
+            return error_set(err, "\"%s\" is no option (--help lists all)", name);
         }
         const struct option *o = find(table, name, n);
         if (!o) {

@@ -17,7 +17,7 @@ enum option_kind {
     OPTION_INT,   /* int32_t in [low, high] */
     OPTION_SEED,  /* int64_t: 0 .. 2^63-1 */
     OPTION_FLOAT, /* float in [low, high] */
-    OPTION_BYTES, /* uint64_t: number with K, M, G or T (powers of 1024) */
+    OPTION_BYTES, /* uint64_t: number with K, M, G or T (powers of 1000; KiB ... of 1024) */
     OPTION_INTS,  /* struct option_ints: comma-separated, each in [low, high] */
     OPTION_CHOICE /* int: index in the space-separated list `choices` */
 };

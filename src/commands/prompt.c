@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "src/core/log.h"
 
 static int read_all(FILE *f, const char *name, char **text, size_t *n, struct error *err)
 {
@@ -33,9 +36,12 @@ static int read_all(FILE *f, const char *name, char **text, size_t *n, struct er
     return 0;
 }
 
-int prompt_read_file(const char *path, char **text, size_t *n, struct error *err)
+static int read_file(const char *path, char **text, size_t *n, struct error *err)
 {
     if (strcmp(path, "-") == 0) {
+        if (isatty(STDIN_FILENO)) {
+            log_info("reading the text from the terminal; Ctrl-D on an empty line ends it");
+        }
         return read_all(stdin, "standard input", text, n, err);
     }
     FILE *f = fopen(path, "rb");
@@ -45,6 +51,17 @@ int prompt_read_file(const char *path, char **text, size_t *n, struct error *err
     int status = read_all(f, path, text, n, err);
     fclose(f);
     return status;
+}
+
+int prompt_read_text(const char *path, char **text, size_t *n, struct error *err)
+{
+    if (read_file(path, text, n, err)) {
+        return -1;
+    }
+    if (*n > 0 && (*text)[*n - 1] == '\n') {
+        (*text)[--*n] = 0;
+    }
+    return 0;
 }
 
 static int take_ids(const struct option_ints *ids, int32_t n_vocab, struct tokenizer_ids *out, struct error *err)
@@ -78,7 +95,7 @@ int prompt_ids(const struct prompt_source *source, const struct tokenizer *token
     }
     char *text;
     size_t n;
-    if (prompt_read_file(source->path ? source->path : "-", &text, &n, err)) {
+    if (prompt_read_text(source->path ? source->path : "-", &text, &n, err)) {
         return -1;
     }
     int status = tokenizer_encode(tokenizer, text, n, flags, out, err);

@@ -11,8 +11,9 @@ struct prompt_source {
     int no_bos, no_special;
 };
 
-/* All bytes of a file ("-": standard input), owned by the caller; *n without the terminating 0 that follows. */
-int prompt_read_file(const char *path, char **text, size_t *n, struct error *err);
+/* All bytes of a file ("-": standard input) less one newline at the very end, which editors and echo put there. Owned by the
+ * caller; *n without the terminating 0 that follows. Says on a terminal how to end the text. */
+int prompt_read_text(const char *path, char **text, size_t *n, struct error *err);
 
 /* The ids that the model gets. n_vocab bounds --ids. */
 int prompt_ids(const struct prompt_source *source, const struct tokenizer *tokenizer, int32_t n_vocab, struct tokenizer_ids *out,

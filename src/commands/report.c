@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "src/commands/report.h"
 
+#include <string.h>
+
 #include "src/commands/json_text.h"
 #include "src/core/log.h"
 
@@ -51,16 +53,14 @@ int report_json(FILE *out, const struct run_result *r, struct error *err)
     json_t *timings = json_pack("{s:f,s:i,s:f,s:i,s:f,s:f}", "load_s", t->load_s, "prefill_tokens", t->prefill_tokens,
                                 "prefill_s", t->prefill_s, "decode_tokens", t->decode_tokens, "decode_s", t->decode_s, "hop_s",
                                 t->hop_s);
-    json_t *object = json_pack("{s:o,s:o,s:o,s:o,s:s,s:o,s:o}", "prompt_ids", json_ids(q->ids, q->n_prompt), "ids",
+    json_t *object = json_pack("{s:o,s:o,s:o,s:o,s:s,s:I,s:o,s:o}", "prompt_ids", json_ids(q->ids, q->n_prompt), "ids",
                                json_ids(q->ids + q->n_prompt, q->n_ids - q->n_prompt), "text", json_text(r->text, r->n_text),
-                               "logprobs", json_logprobs(r), "stop_reason", sequence_stop_name(q->stop), "timings", timings,
-                               "ranks", json_ranks(r));
-    int status = !object || json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(9))
-                     ? error_set(err, "the result cannot be written")
-                     : 0;
+                               "logprobs", json_logprobs(r), "stop_reason", sequence_stop_name(q->stop), "seed",
+                               (json_int_t)q->sampling.seed, "timings", timings, "ranks", json_ranks(r));
+    int failed = !object || json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(9)) || fputc('\n', out) == EOF ||
+                 fflush(out);
     json_decref(object);
-    fputc('\n', out);
-    return status;
+    return failed ? error_set(err, "the result cannot be written to standard output") : 0;
 }
 
 static double per_second(double n, double s)
@@ -68,31 +68,48 @@ static double per_second(double n, double s)
     return s > 0 ? n / s : 0;
 }
 
+/* "layers 0-7", or "no layers"; the end is the last one that the rank owns. */
+static void layers_text(int32_t first, int32_t end, int32_t n_layers, char *text, size_t size)
+{
+    if (first == end) {
+        snprintf(text, size, "no layers");
+    } else {
+        snprintf(text, size, "layers %d-%d of %d", first, end - 1, n_layers);
+    }
+}
+
+static void print_rank(const struct job_report *p, int limits)
+{
+    enum { BAR_WIDTH = 16 };
+    char bar[BAR_WIDTH + 1] = "................";
+    double total = p->busy_s + p->wait_s, share = total > 0 ? p->busy_s / total : 0;
+    memset(bar, '#', (size_t)(share * BAR_WIDTH + 0.5));
+    log_info("rank %d %-12.12s busy %3.0f %% [%s]  %.0f MB memory%s", p->rank, p->host, share * 100, bar,
+             (double)p->peak_rss_bytes / 1e6, limits ? "  <- limits" : "");
+}
+
 void report_summary(const struct run_result *r)
 {
     const struct run_timings *t = &r->timings;
     double rate = per_second(t->decode_tokens, t->decode_s);
-    log_info("load %.2f s | prefill %d tokens, %.1f tokens/s | decode %d tokens, %.1f tokens/s, %.2f ms/token, %.2f GB/s",
-             t->load_s, t->prefill_tokens, per_second(t->prefill_tokens, t->prefill_s), t->decode_tokens, rate,
-             rate > 0 ? 1e3 / rate : 0, rate * (double)t->bytes_per_token / 1e9);
+    log_info("load     %.2f s", t->load_s);
+    log_info("prefill  %d tokens, %.1f tokens/s", t->prefill_tokens, per_second(t->prefill_tokens, t->prefill_s));
+    if (t->decode_tokens > 0) {
+        log_info("decode   %d tokens, %.1f tokens/s, %.2f ms/token, %.2f GB/s of weights", t->decode_tokens, rate, 1e3 / rate,
+                 rate * (double)t->bytes_per_token / 1e9);
+    }
     int32_t slowest = 0;
-    for (int32_t i = 1; i < r->n_ranks; i++) {
+    uint64_t bytes_sent = 0;
+    for (int32_t i = 0; i < r->n_ranks; i++) {
         slowest = r->ranks[i].busy_s > r->ranks[slowest].busy_s ? i : slowest;
+        bytes_sent += r->ranks[i].bytes_sent;
     }
     for (int32_t i = 0; i < r->n_ranks; i++) {
-        const struct job_report *p = &r->ranks[i];
-        double total = p->busy_s + p->wait_s, share = total > 0 ? p->busy_s / total : 0;
-        char bar[21];
-        for (int k = 0; k < 20; k++) {
-            bar[k] = k < (int)(share * 20 + 0.5) ? '#' : '.';
-        }
-        bar[20] = 0;
-        log_info("rank %d %-16.16s busy %3.0f %% [%s] sent %.2f MB, peak memory %.0f MB%s", i, p->host, share * 100, bar,
-                 (double)p->bytes_sent / 1e6, (double)p->peak_rss_bytes / 1e6,
-                 r->n_ranks > 1 && i == slowest ? "  <- limits" : "");
+        print_rank(&r->ranks[i], r->n_ranks > 1 && i == slowest);
     }
     if (r->n_ranks > 1) {
-        log_info("hop %.3f ms on average (%d for each token)", t->hop_s * 1e3, r->n_ranks);
+        log_info("hops     %.3f ms between two ranks, %d a token, %.2f MB sent", t->hop_s * 1e3, r->n_ranks,
+                 (double)bytes_sent / 1e6);
     }
 }
 
@@ -101,8 +118,9 @@ void report_partition(const struct job *job)
     const struct cluster *c = job->cluster;
     for (int32_t i = 0; i < c->size; i++) {
         const struct plan_rank *p = &job->plan[i];
-        log_info("rank %d %-16.16s %s layers %d-%d of %d%s, %.0f MB", i, c->peers[i].host, job->backend->ops->name,
-                 p->range.layer_first, p->range.layer_end, job->config.n_layers,
+        char layers[40];
+        layers_text(p->range.layer_first, p->range.layer_end, job->config.n_layers, layers, sizeof layers);
+        log_info("rank %d %-12.12s %s  %s%s, %.0f MB", i, c->peers[i].host, job->backend->ops->name, layers,
                  p->range.vocab_end > p->range.vocab_first ? " + head" : "", (double)p->weight_bytes / 1e6);
     }
 }

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -34,10 +36,38 @@ struct run {
     size_t n_text, text_capacity;
     struct sampler_result *logprobs; /* [max answer] owned, NULL when not wanted */
     FILE *logits;
+    atomic_int write_error; /* errno of the first write that failed; the run stops then */
+    const char *unwritable; /* what could not be written */
     double begin_s, first_token_s, end_s;
 };
 
 /* -- output -- */
+
+static volatile sig_atomic_t cancelled; /* by the user's signal, or because a result cannot be written */
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    cancelled = 1;
+}
+
+/* Ctrl-C, and the SIGTERM that mpirun makes of it, end the answer and not the program; a second one ends the program. The ranks
+ * behind go on until rank 0 has stopped them. */
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void write_failed(struct run *r, const char *what)
+{
+    int none = 0;
+    if (atomic_compare_exchange_strong(&r->write_error, &none, errno)) {
+        r->unwritable = what;
+    }
+    cancelled = 1;
+}
 
 static void show(struct run *r, const char *bytes, size_t n)
 {
@@ -45,8 +75,9 @@ static void show(struct run *r, const char *bytes, size_t n)
         return;
     }
     if (!r->options.json) {
-        fwrite(bytes, 1, n, stdout);
-        fflush(stdout);
+        if (fwrite(bytes, 1, n, stdout) != n || fflush(stdout)) {
+            write_failed(r, "standard output");
+        }
         return;
     }
     if (r->n_text + n > r->text_capacity) {
@@ -104,7 +135,7 @@ static void on_prompt_logits(void *context, const struct sequence *q, int32_t po
     (void)q;
     (void)position;
     if (fwrite(logits, sizeof *logits, (size_t)r->generator.n_vocab, r->logits) != (size_t)r->generator.n_vocab) {
-        fatal("%s: cannot be written: %s", r->options.logits_path, strerror(errno));
+        write_failed(r, r->options.logits_path);
     }
 }
 
@@ -212,6 +243,7 @@ static int prepare_answer(struct run *r, struct error *err)
     r->generator.on_token = on_token;
     r->generator.on_prompt_logits = r->logits ? on_prompt_logits : NULL;
     r->generator.context = r;
+    r->generator.cancel = &cancelled;
     return 0;
 }
 
@@ -221,6 +253,7 @@ static void generate(struct run *r)
 {
     r->begin_s = r->first_token_s = clock_now_s();
     scheduler_add(&r->scheduler, &r->sequence);
+    catch_signals();
     generator_run(&r->generator);
     scheduler_remove(&r->scheduler, &r->sequence);
     r->end_s = clock_now_s();
@@ -231,6 +264,13 @@ static void generate(struct run *r)
     show(r, rest, n);
     if (!r->options.json) {
         show(r, "\n", 1);
+    }
+    if (r->logits && fclose(r->logits)) {
+        write_failed(r, r->options.logits_path);
+    }
+    r->logits = NULL;
+    if (r->sequence.n_ids == r->job.options.n_ctx && r->sequence.stop == SEQUENCE_STOP_LENGTH) {
+        log_info("the context of %d positions is full; -c N makes it larger", r->job.options.n_ctx);
     }
     stage_stop(&r->job.stage);
 }
@@ -271,8 +311,12 @@ static int report(struct run *r, struct error *err)
                                     .timings = timings_of(r),
                                     .ranks = reports,
                                     .n_ranks = c->size};
-        status = r->options.json ? report_json(stdout, &result, err) : 0;
-        report_summary(&result);
+        if (atomic_load(&r->write_error)) {
+            status = error_set(err, "%s: cannot be written: %s", r->unwritable, strerror(atomic_load(&r->write_error)));
+        } else {
+            status = r->options.json ? report_json(stdout, &result, err) : 0;
+            report_summary(&result);
+        }
     }
     free(reports);
     return cluster_agree(c, status, err);
@@ -298,6 +342,7 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
     }
     int status = cluster_agree(cluster, first ? prepare_answer(r, err) : 0, err);
     if (!first) {
+        catch_signals();
         stage_work(&r->job.stage);
     } else if (status) {
         stage_stop(&r->job.stage);

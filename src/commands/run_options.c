@@ -84,6 +84,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv, int first, s
     if ((o->prompt != NULL) + (o->prompt_file != NULL) + o->ids.given > 1) {
         return error_set(err, "more than one of -p, -f and --ids was given, expected one");
     }
+    if (o->sampling.n_logprobs > 0 && !o->json) {
+        return error_set(err, "--logprobs %d was given without --json, which shows them", o->sampling.n_logprobs);
+    }
     for (int i = 0; i < o->stops.n; i++) {
         if (!*o->stops.texts[i]) {
             return error_set(err, "--stop is empty, expected a text");

@@ -38,7 +38,7 @@ static int print_ids(const struct tokenize_options *o, const struct tokenizer *t
     }
     char *text;
     size_t n;
-    if (prompt_read_file(o->prompt_file ? o->prompt_file : "-", &text, &n, err)) {
+    if (prompt_read_text(o->prompt_file ? o->prompt_file : "-", &text, &n, err)) {
         return -1;
     }
     int status = tokenize_print(stdout, t, text, n, flags, o->json, err);

@@ -60,9 +60,22 @@ static void take_tokens(struct generator *g, const struct batch *batch)
     }
 }
 
+static void cancel_all(const struct generator *g)
+{
+    for (int32_t i = 0; i < g->scheduler->n_slots; i++) {
+        struct sequence *q = g->scheduler->slots[i];
+        if (q && q->stop == SEQUENCE_RUNNING) {
+            q->stop = SEQUENCE_STOP_CANCELLED;
+        }
+    }
+}
+
 void generator_run(struct generator *g)
 {
     for (;;) {
+        if (g->cancel && *g->cancel) {
+            cancel_all(g);
+        }
         struct batch *batch;
         while ((batch = stage_batch(g->stage))) {
             if (scheduler_next(g->scheduler, batch) == 0) {

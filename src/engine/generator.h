@@ -2,6 +2,8 @@
 #ifndef SRC_ENGINE_GENERATOR_H
 #define SRC_ENGINE_GENERATOR_H
 
+#include <signal.h>
+
 #include "src/engine/scheduler.h"
 #include "src/engine/stage.h"
 
@@ -19,6 +21,7 @@ struct generator {
     generator_token_fn on_token;
     generator_logits_fn on_prompt_logits; /* NULL = nobody wants them */
     void *context;
+    const volatile sig_atomic_t *cancel; /* borrowed; once it is not 0, running sequences stop as cancelled. NULL = never */
 };
 int generator_init(struct generator *g, struct stage *stage, struct scheduler *scheduler, int32_t n_vocab, struct error *err);
 void generator_free(struct generator *g);
