@@ -21,4 +21,5 @@ endif()
 if(ENABLE_SANITIZERS)
   add_compile_options(-fsanitize=${ENABLE_SANITIZERS} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=${ENABLE_SANITIZERS})
+  add_compile_options(-UNDEBUG) # the build that looks for mistakes also runs the asserts
 endif()

@@ -1,6 +1,9 @@
 /* llm: pipeline-parallel inference of large language models over MPI. Picks the command. SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/cluster/cluster.h"
 #include "src/commands/info.h"
@@ -20,6 +23,30 @@ static const struct {
     {"info", command_info},
     {"tokenize", command_tokenize},
 };
+
+/* A mapped file that somebody cut short while it is in use. */
+static void on_sigbus(int signal_number)
+{
+    static const char text[] = "llm: a model file was cut short while it was in use, or cannot be read any more\n";
+    (void)signal_number;
+    ssize_t unused = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)unused;
+    _exit(1);
+}
+
+/* Name and --help decide which collective steps follow, so all ranks must have the same (mpirun can start different ones). */
+static uint64_t command_hash(int argc, char **argv)
+{
+    uint64_t hash = 0;
+    for (int i = 1; i < argc; i++) {
+        int counts = (i == 1 && argv[i][0] != '-') || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 ||
+                     strcmp(argv[i], "--version") == 0;
+        for (const char *c = counts ? argv[i] : ""; *c; c++) {
+            hash = hash * 31 + (uint64_t)*c;
+        }
+    }
+    return hash;
+}
 
 static int run_command(struct cluster *cluster, int argc, char **argv, struct error *err)
 {
@@ -48,7 +75,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "llm: %s\n", err.text);
         return EXIT_USER_ERROR;
     }
-    int status = run_command(&cluster, argc, argv, &err);
+    signal(SIGBUS, on_sigbus);
+    int status = cluster_agree_equal(&cluster, command_hash(argc, argv), "the command", &err);
+    status = status ? status : run_command(&cluster, argc, argv, &err);
     if (status && cluster.rank == 0) {
         fprintf(stderr, "llm: %s\n", err.text);
     }

@@ -64,10 +64,12 @@ static void set_peers(struct cluster *c, const struct machine *machines)
 {
     for (int32_t i = 0; i < c->size; i++) {
         memcpy(c->peers[i].host, machines[i].host, sizeof c->peers[i].host);
+        c->peers[i].node = i;
         for (int32_t j = 0; j < c->size; j++) {
             if (memcmp(&machines[i], &machines[j], sizeof machines[i]) == 0) {
                 c->peers[i].local_size++;
                 c->peers[i].local_rank += j < i;
+                c->peers[i].node = j < c->peers[i].node ? j : c->peers[i].node;
             }
         }
     }

@@ -15,6 +15,7 @@ struct cluster_peer {
     char host[CLUSTER_HOST_MAX]; /* as gethostname says */
     int32_t local_rank;          /* among the ranks of its host */
     int32_t local_size;
+    int32_t node; /* the same for ranks of one machine: its lowest rank (host names may be equal by accident) */
 };
 
 struct cluster {

@@ -1,4 +1,4 @@
-/* Moves batches around the ring: the only code that sends. SPDX-License-Identifier: MIT
+/* Moves batches around the ring: the only code that sends them. SPDX-License-Identifier: MIT
  *
  * Non-blocking, polled by the main thread only. Each rank has `depth` receives posted and at most `depth` sends in progress, and
  * every batch comes home before a new one may leave rank 0, so no send can block. With one rank a sent message is copied into the

@@ -37,16 +37,16 @@ static int print(const struct info_options *o, const struct gguf *file, const st
 {
     if (o->json) {
         json_t *root = info_json(file, o->tensors);
-        int failed = !root || json_object_set_new(root, "plan", info_plan_json(plan)) || json_dumpf(root, stdout, JSON_COMPACT);
+        int failed = !root || json_object_set_new(root, "plan", info_plan_json(plan)) || json_dumpf(root, stdout, JSON_COMPACT) ||
+                     putchar('\n') == EOF || fflush(stdout);
         json_decref(root);
-        putchar('\n');
         return failed ? error_set(err, "the description of %s cannot be written", o->model) : 0;
     }
     if (info_print(stdout, file, o->tensors, err)) {
         return -1;
     }
     info_plan_print(stdout, plan);
-    return 0;
+    return fflush(stdout) || ferror(stdout) ? error_set(err, "the description of %s cannot be written", o->model) : 0;
 }
 
 static int info(const struct info_options *o, struct error *err)

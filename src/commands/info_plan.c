@@ -18,7 +18,8 @@ int info_plan_init(struct info_plan *plan, const struct gguf *file, const struct
     job_options_default(&defaults);
     struct plan_options *o = &plan->options;
     o->n_ctx = o->n_ctx ? o->n_ctx : job_default_ctx(&config);
-    o->max_rows = defaults.max_rows < o->n_ctx ? defaults.max_rows : o->n_ctx;
+    o->max_rows = job_default_chunk(o->n_ranks);
+    o->max_rows = o->max_rows < o->n_ctx ? o->max_rows : o->n_ctx;
     o->n_slots = defaults.n_slots;
     o->depth = o->n_ranks + 1;
     plan->ranks = calloc((size_t)o->n_ranks, sizeof *plan->ranks);

@@ -15,7 +15,6 @@ enum { DEFAULT_CTX = 4096, DEFAULT_ROWS = 512, DEFAULT_CHUNK_PIPELINE = 128, MB 
 void job_options_default(struct job_options *o)
 {
     memset(o, 0, sizeof *o);
-    o->max_rows = DEFAULT_ROWS;
     o->k_type = o->v_type = KV_F16;
     o->isa = "auto";
     o->n_slots = 1;
@@ -26,6 +25,11 @@ int32_t job_default_ctx(const struct model_config *config)
     return config->n_ctx_train < DEFAULT_CTX ? config->n_ctx_train : DEFAULT_CTX;
 }
 
+int32_t job_default_chunk(int32_t n_ranks)
+{
+    return n_ranks > 1 ? DEFAULT_CHUNK_PIPELINE : DEFAULT_ROWS;
+}
+
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
@@ -33,6 +37,9 @@ static uint64_t options_hash(const struct job_options *o)
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
+    }
+    for (const char *c = LLM_VERSION; *c; c++) {
+        hash = (hash ^ (uint64_t)*c) * 0x100000001b3u;
     }
     for (int32_t i = 0; i < o->split.n; i++) {
         hash = (hash ^ (uint64_t)o->split.values[i]) * 0x100000001b3u;
@@ -51,13 +58,19 @@ static int open_file(struct job *job, struct error *err)
     return model_config_init(&job->config, &job->file, err) ? error_prefix(err, "%s", job->options.model) : 0;
 }
 
+static int32_t smallest(int32_t a, int32_t b, int32_t c)
+{
+    int32_t least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
 int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err)
 {
     memset(job, 0, sizeof *job);
     job->cluster = cluster;
     job->options = *options;
     if (cluster_agree(cluster, open_file(job, err), err) ||
-        cluster_agree_equal(cluster, options_hash(options), "the program's version and options", err) ||
+        cluster_agree_equal(cluster, options_hash(options), "the program's version or one of its options", err) ||
         cluster_agree_equal(cluster, gguf_header_hash(&job->file), "the model file (header and sizes)", err)) {
         return -1;
     }
@@ -67,12 +80,10 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
     } else if (o->n_ctx > job->config.n_ctx_train && cluster->rank == 0) {
         log_warn("-c %d is more than the %d positions that the model was made for", o->n_ctx, job->config.n_ctx_train);
     }
-    if (o->chunk == 0) {
-        o->chunk = cluster->size > 1 ? DEFAULT_CHUNK_PIPELINE : DEFAULT_ROWS;
-    }
-    o->max_rows = o->chunk > o->max_rows ? o->chunk : o->max_rows;
-    o->max_rows = o->n_ctx > o->max_rows || o->n_slots > 1 ? o->max_rows : o->n_ctx;
-    o->chunk = o->chunk < o->max_rows ? o->chunk : o->max_rows;
+    o->chunk = o->chunk ? o->chunk : job_default_chunk(cluster->size);
+    o->max_rows = o->max_rows ? o->max_rows : o->chunk > DEFAULT_ROWS ? o->chunk : DEFAULT_ROWS;
+    o->chunk = smallest(o->chunk, o->max_rows, o->n_ctx);
+    o->max_rows = o->n_slots == 1 ? o->chunk : o->max_rows; /* one sequence fills a batch with one chunk at most */
     o->depth = o->depth ? o->depth : cluster->size + 1;
     return 0;
 }
@@ -111,7 +122,7 @@ static int check_memory(const struct job *job, struct error *err)
     const struct plan_rank *p = mine(job);
     uint64_t need = plan_total(p), limit = job->options.memory_limit, available = topology_memory_available(), node = 0;
     for (int32_t i = 0; i < c->size; i++) {
-        node += strcmp(c->peers[i].host, c->peers[c->rank].host) == 0 ? plan_total(&job->plan[i]) : 0;
+        node += c->peers[i].node == c->peers[c->rank].node ? plan_total(&job->plan[i]) : 0;
     }
     if (limit && need > limit) {
         return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s",
@@ -221,7 +232,6 @@ void job_gather_reports(struct job *job, struct job_report *all)
     r->busy_s = job->stage.totals.busy_s;
     r->wait_s = job->stage.totals.wait_s;
     r->bytes_sent = counters.bytes_sent;
-    r->messages_sent = counters.messages_sent;
     r->peak_rss_bytes = topology_peak_rss();
     cluster_allgather(job->cluster, r, sizeof *r, all);
 }

@@ -14,7 +14,7 @@
 struct job_options {
     const char *model;
     int32_t n_ctx;      /* positions a sequence may have; 0 = min(model's, 4096) */
-    int32_t max_rows;   /* rows of a batch */
+    int32_t max_rows;   /* rows of a batch; 0 = max(512, chunk) */
     int32_t chunk;      /* prompt rows of one sequence in a batch; 0 = chosen by the number of ranks */
     int32_t depth;      /* batches in flight; 0 = ranks + 1 */
     int32_t n_threads;  /* 0 = the rank's share of the node's cores */
@@ -27,6 +27,8 @@ struct job_options {
 void job_options_default(struct job_options *o);
 /* Context when none is asked for: min(model's, 4096). */
 int32_t job_default_ctx(const struct model_config *config);
+/* Prompt rows that travel together when -ub does not say: several ranks want several chunks of a prompt under way. */
+int32_t job_default_chunk(int32_t n_ranks);
 
 /* One rank's answer to "who are you and what did you do", for the start line, the summary and --json. */
 struct job_report {
@@ -35,7 +37,7 @@ struct job_report {
     int32_t rank, n_threads;
     int32_t layer_first, layer_end;
     int32_t owns_head, reserved;
-    uint64_t weight_bytes, kv_bytes, bytes_sent, messages_sent, peak_rss_bytes;
+    uint64_t weight_bytes, kv_bytes, bytes_sent, peak_rss_bytes;
     double load_s, busy_s, wait_s;
 };
 

@@ -13,38 +13,40 @@ enum { BAR_WIDTH = 24 }; /* a line has less than 80 columns, so that it is one l
 static const double TICK_US = 20000;
 static const double QUIET_S = 0.3; /* nothing is drawn before */
 
+enum { LOADING_DONE = 1, LOADING_FAILED = 2 };
+
 struct loading {
     struct job *job;
     struct error *err;
     int status;
     _Atomic uint64_t done, total;
-    atomic_int finished;
+    atomic_int finished, stop;
     struct bell bell;
 };
 
 /* What a rank tells the others at each tick. */
 struct tick {
     uint64_t done, total;
-    int32_t finished, reserved;
+    int32_t finished, failed;
 };
 
-static void on_progress(void *context, uint64_t done, uint64_t total)
+static int on_progress(void *context, uint64_t done, uint64_t total)
 {
     struct loading *l = context;
     atomic_store(&l->done, done < total ? done : total); /* a tied matrix is read twice and counted once */
     atomic_store(&l->total, total);
+    return atomic_load(&l->stop);
 }
 
 static void *load_main(void *argument)
 {
     struct loading *l = argument;
     struct job *job = l->job;
-    l->status = slice_load(&job->slice, &job->file, &job->config, &job->plan[job->cluster->rank].range, job->backend, on_progress,
-                           l, l->err);
-    if (l->status) {
-        error_prefix(l->err, "%s", job->options.model);
-    }
-    atomic_store(&l->finished, 1);
+    int status = slice_load(&job->slice, &job->file, &job->config, &job->plan[job->cluster->rank].range, job->backend,
+                            on_progress, l, l->err);
+    /* Who was stopped has nothing to tell: the rank that failed has. */
+    l->status = status && !atomic_load(&l->stop) ? error_prefix(l->err, "%s", job->options.model) : 0;
+    atomic_store(&l->finished, l->status ? LOADING_FAILED : LOADING_DONE);
     bell_ring(&l->bell);
     return NULL;
 }
@@ -95,12 +97,15 @@ static void watch(struct loading *l)
         } else if (size > 1) {
             clock_sleep_us(TICK_US / 10);
         }
-        struct tick mine = {
-            .done = atomic_load(&l->done), .total = atomic_load(&l->total), .finished = atomic_load(&l->finished)};
+        struct tick mine = {.done = atomic_load(&l->done),
+                            .total = atomic_load(&l->total),
+                            .finished = atomic_load(&l->finished) != 0,
+                            .failed = atomic_load(&l->finished) == LOADING_FAILED};
         cluster_allgather(job->cluster, &mine, sizeof mine, ticks);
         n_finished = 0;
         for (int32_t i = 0; i < size; i++) {
             n_finished += ticks[i].finished;
+            atomic_fetch_or(&l->stop, ticks[i].failed);
         }
         if (draws && (drawn || clock_now_s() - start_s > QUIET_S)) {
             draw(job, ticks, drawn);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "src/commands/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -117,7 +118,7 @@ static int parse_bytes(const char *name, const char *text, uint64_t *out, struct
     char *end;
     errno = 0;
     double n = strtod(text, &end);
-    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+    const char *unit = isalpha((unsigned char)*end) ? strchr(units, toupper((unsigned char)*end)) : NULL;
     const char *after = unit ? end + 1 : end;
     int binary = unit && strcasecmp(after, "iB") == 0;
     double factor = 1;

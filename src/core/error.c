@@ -29,7 +29,9 @@ int error_prefix(struct error *err, const char *format, ...)
         int n = vsnprintf(err->text, sizeof err->text, format, args);
         va_end(args);
         size_t used = n < 0 ? 0 : (size_t)n;
-        if (used + 3 < sizeof err->text) {
+        if (strncmp(before.text, err->text, used) == 0 && before.text[used] == ':') {
+            *err = before; /* it says so already */
+        } else if (used + 3 < sizeof err->text) {
             snprintf(err->text + used, sizeof err->text - used, ": %.*s", (int)(sizeof err->text - used - 3), before.text);
         }
     }

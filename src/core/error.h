@@ -15,7 +15,7 @@ struct error {
  * `return error_set(err, ...)` reads as what it is. The text names the thing, what was found and what was expected. */
 int error_set(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Puts "format: " before the text that is already in *err (file names, rank). Always returns -1. */
+/* Puts "format: " before the text that is already in *err (file names, rank), unless it begins so already. Always returns -1. */
 int error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The machine's errors while running. Prints one line on stderr and calls the hook (MPI_Abort under MPI, else exit(1)). */

@@ -54,8 +54,7 @@ int batch_init(struct batch *b, const struct batch_shape *shape, struct error *e
         return error_set(err, "out of memory for a batch of %d rows (%zu bytes); -b N makes it smaller", shape->max_rows,
                          b->capacity);
     }
-    b->max_rows = shape->max_rows;
-    b->max_pages = shape->max_pages;
+    b->shape = *shape;
     b->header = b->memory;
     memset(b->header, 0, sizeof *b->header);
     b->header->dim = shape->dim;
@@ -72,12 +71,12 @@ void batch_free(struct batch *b)
     memset(b, 0, sizeof *b);
 }
 
-void batch_clear(struct batch *b, uint64_t sequence)
+void batch_clear(struct batch *b, uint64_t number)
 {
     struct batch_header *h = b->header;
     h->magic = BATCH_MAGIC;
     h->flags = 0;
-    h->sequence = sequence;
+    h->number = number;
     h->reserved = 0;
     h->started_s = 0;
     memset(b->times, 0, (size_t)h->n_stages * sizeof *b->times);
@@ -86,7 +85,7 @@ void batch_clear(struct batch *b, uint64_t sequence)
 
 void batch_set_counts(struct batch *b, int32_t n_rows, int32_t n_pages, int32_t n_hidden)
 {
-    assert(n_rows >= 0 && n_rows <= b->max_rows && n_pages >= 0 && n_pages <= b->max_pages && n_hidden >= 0 &&
+    assert(n_rows >= 0 && n_rows <= b->shape.max_rows && n_pages >= 0 && n_pages <= b->shape.max_pages && n_hidden >= 0 &&
            n_hidden <= n_rows);
     b->header->n_rows = n_rows;
     b->header->n_pages = n_pages;
@@ -120,8 +119,9 @@ int batch_check(struct batch *b, size_t n_bytes, struct error *err)
     if (n_bytes < sizeof *h || h->magic != BATCH_MAGIC) {
         return error_set(err, "a message of %zu bytes is no batch of this program's version", n_bytes);
     }
-    if (h->n_rows < 0 || h->n_rows > b->max_rows || h->n_pages < 0 || h->n_pages > b->max_pages || h->n_hidden < 0 ||
-        h->n_hidden > h->n_rows || batch_bytes(b) != n_bytes || n_bytes > b->capacity) {
+    if (h->dim != b->shape.dim || h->n_stages != b->shape.n_stages || h->n_rows < 0 || h->n_rows > b->shape.max_rows ||
+        h->n_pages < 0 || h->n_pages > b->shape.max_pages || h->n_hidden < 0 || h->n_hidden > h->n_rows ||
+        batch_bytes(b) != n_bytes || n_bytes > b->capacity) {
         return error_set(err, "a batch of %d rows, %d pages, %d hidden in %zu bytes does not fit the job's shape", h->n_rows,
                          h->n_pages, h->n_hidden, n_bytes);
     }

@@ -35,12 +35,10 @@ struct batch_stage_times {
     float resident_s; /* from the receive (rank 0: the start) to the send */
 };
 
-enum { BATCH_MAX_RANKS = 256 };
-
 struct batch_header {
     uint32_t magic; /* BATCH_MAGIC: also the wire version */
     uint32_t flags;
-    uint64_t sequence; /* number of the batch in the job, from 0 */
+    uint64_t number; /* of the batch in the job, from 0 */
     int32_t n_rows;
     int32_t n_pages;
     int32_t n_hidden; /* rows of hidden that follow: n_rows on the way down, the rows that want a token on the way home */
@@ -50,6 +48,10 @@ struct batch_header {
     double started_s; /* rank 0's clock when it began; read by rank 0 only */
 };
 #define BATCH_MAGIC 0x314d4c4cu /* "LLM1" */
+
+struct batch_shape {
+    int32_t max_rows, max_pages, dim, n_stages;
+};
 
 /* A buffer that can hold any batch of the job. `times` and `rows` stand at fixed places of `memory`; `pages` and `hidden` follow
  * what is there, so they move when the counts change (batch_set_counts, batch_check). */
@@ -61,18 +63,15 @@ struct batch {
     float *hidden;                   /* [n_hidden, dim] 64-byte aligned */
     void *memory;                    /* owned, `capacity` bytes */
     size_t capacity;
-    int32_t max_rows, max_pages;
+    struct batch_shape shape;
 };
 
-struct batch_shape {
-    int32_t max_rows, max_pages, dim, n_stages;
-};
 int batch_init(struct batch *b, const struct batch_shape *shape, struct error *err);
 void batch_free(struct batch *b);
 size_t batch_capacity(const struct batch_shape *shape);
 
 /* Empties rows, pages, times and flags. */
-void batch_clear(struct batch *b, uint64_t sequence);
+void batch_clear(struct batch *b, uint64_t number);
 /* Sets the counts (each within its capacity) and moves `pages` and `hidden` to their places. Rows stay; pages and hidden must be
  * written (again) after it. */
 void batch_set_counts(struct batch *b, int32_t n_rows, int32_t n_pages, int32_t n_hidden);

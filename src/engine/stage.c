@@ -28,10 +28,6 @@ static void apply_pages(struct stage *stage, const struct batch *batch)
 {
     for (int32_t i = 0; i < batch->header->n_pages; i++) {
         const struct batch_page *p = &batch->pages[i];
-        if (p->slot < 0 || p->slot >= stage->options.n_slots || p->index < 0 || p->index >= stage->options.max_pages_per_slot) {
-            fatal("batch %llu changes page %d of slot %d, beyond the tables", (unsigned long long)batch->header->sequence,
-                  p->index, p->slot);
-        }
         stage->page_table[(size_t)p->slot * (size_t)stage->options.max_pages_per_slot + (size_t)p->index] = p->page;
     }
 }
@@ -151,12 +147,34 @@ static void count_hops(struct stage *stage, const struct stage_entry *entry)
     stage->n_rounds++;
 }
 
+/* Rows and page changes stay within this stage's tables. */
+static int fits_tables(const struct stage *stage, const struct batch *batch)
+{
+    int32_t n_slots = stage->options.n_slots, max_pages = stage->options.max_pages_per_slot;
+    for (int32_t i = 0; i < batch->header->n_pages; i++) {
+        const struct batch_page *p = &batch->pages[i];
+        if (p->slot < 0 || p->slot >= n_slots || p->index < 0 || p->index >= max_pages) {
+            return 0;
+        }
+    }
+    for (int32_t i = 0; i < batch->header->n_rows; i++) {
+        const struct batch_row *r = &batch->rows[i];
+        if (r->slot < 0 || r->slot >= n_slots || r->position < 0 || r->position / KV_PAGE >= max_pages) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static void receive(struct stage *stage, int32_t tag, size_t bytes)
 {
     struct stage_entry *entry = &stage->entries[tag];
     struct error err;
     if (batch_check(&entry->batch, bytes, &err)) {
         fatal("%s", err.text);
+    }
+    if (!fits_tables(stage, &entry->batch)) {
+        fatal("batch %llu names a slot or page beyond the tables", (unsigned long long)entry->batch.header->number);
     }
     entry->entered_s = clock_now_s();
     entry->came_home = stage->cluster->rank == 0;
@@ -392,5 +410,7 @@ void stage_free(struct stage *stage)
     queue_free(&stage->forward);
     queue_free(&stage->home);
     queue_free(&stage->done);
+    bell_free(&stage->compute_bell);
+    bell_free(&stage->main_bell);
     memset(stage, 0, sizeof *stage);
 }

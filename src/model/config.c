@@ -103,6 +103,16 @@ static int read_shapes(struct model_config *c, const struct reader *r)
                              c->layers[i].n_kv_heads);
         }
     }
+    for (int32_t i = 1; i < c->n_layers; i++) { /* a segment's layers share their buffers */
+        if (memcmp(&c->layers[i], &c->layers[0], sizeof *c->layers) != 0) {
+            return error_set(
+                r->err,
+                "layer %d has %d heads, %d kv heads and a feed-forward width of %d, layer 0 has %d, %d and %d; this version runs "
+                "models whose layers are alike",
+                i, c->layers[i].n_heads, c->layers[i].n_kv_heads, c->layers[i].ffn_dim, c->layers[0].n_heads,
+                c->layers[0].n_kv_heads, c->layers[0].ffn_dim);
+        }
+    }
     int32_t head_dim = c->dim / c->layers[0].n_heads;
     if (optional(r, "attention.key_length", 1, 65536, head_dim, &c->k_dim) ||
         optional(r, "attention.value_length", 1, 65536, head_dim, &c->v_dim)) {
@@ -158,6 +168,14 @@ static int read_rope(struct model_config *c, const struct reader *r)
             return error_set(r->err, "out of memory");
         }
         memcpy(factors, t->data, t->bytes);
+        for (int32_t i = 0; i < c->rope.n_rot / 2; i++) {
+            if (!isfinite(factors[i]) || factors[i] == 0) {
+                float factor_found = factors[i];
+                free(factors);
+                return error_set(r->err, "tensor rope_freqs.weight has the value %g, expected finite numbers other than 0",
+                                 (double)factor_found);
+            }
+        }
     }
     double *freqs = malloc(sizeof *freqs * (size_t)(c->rope.n_rot / 2));
     if (!freqs) {

@@ -18,7 +18,7 @@ struct loader {
 
 /* Brings a tensor's pages into memory, so that the first token does not wait for the disk, and shows how far it is. Every page is
  * touched; the sum keeps the compiler from leaving the reads out. */
-static void read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
+static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
 {
     enum { STEP = 4096, WINDOW = 8 << 20 };
     volatile uint8_t sink = 0;
@@ -30,10 +30,11 @@ static void read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
             sink = (uint8_t)(sink + data[at + i]);
         }
         l->done += n;
-        if (l->progress) {
-            l->progress(l->progress_context, l->done, l->total);
+        if (l->progress && l->progress(l->progress_context, l->done, l->total)) {
+            return error_set(l->err, "loading was stopped");
         }
     }
+    return 0;
 }
 
 /* Finds tensor `name`, checks that it is [rows, cols] and reads it. must = 0: absent is fine and leaves *out zeroed. */
@@ -51,8 +52,7 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
         return error_set(l->err, "tensor %s is [%lld, %lld], expected [%lld, %lld]", name, (long long)out->cols,
                          (long long)out->rows, (long long)cols, (long long)rows);
     }
-    read_ahead(l, t->data, t->bytes);
-    return 0;
+    return read_ahead(l, t->data, t->bytes);
 }
 
 static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, struct tensor *out)

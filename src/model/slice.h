@@ -36,8 +36,8 @@ struct slice {
     struct linear head; /* rows [vocab_first, vocab_end) of the output matrix (or of the tied embedding) */
 };
 
-/* Called while weights are read: bytes so far of bytes in all. NULL = nobody looks. */
-typedef void (*slice_progress_fn)(void *context, uint64_t done, uint64_t total);
+/* Called while weights are read: bytes so far of bytes in all. NULL = nobody looks. Not 0 = stop: slice_load fails. */
+typedef int (*slice_progress_fn)(void *context, uint64_t done, uint64_t total);
 
 /* Finds and checks every tensor of the range (name, shape, type), reads it and hands it to the backend. The file must stay open
  * as long as the slice lives. */

@@ -97,8 +97,9 @@ debug: action=ignore
 clock: sync=none
 EOF
     rm -f "$folder/serial.txt"
+    echo continue >"$folder/debugger" # Debian's Bochs starts in its debugger
     # The display library needs a terminal: script makes one. Bochs' exit status says nothing of the run inside it.
-    TERM=xterm timeout -k 5 "$limit" nice script -qec "bochs -q -f '$folder/bochsrc'" /dev/null </dev/null >"$folder/screen.txt" 2>&1 ||
+    TERM=xterm timeout -k 5 "$limit" nice script -qec "bochs -q -f '$folder/bochsrc' -rc '$folder/debugger'" /dev/null </dev/null >"$folder/screen.txt" 2>&1 ||
         true
 }
 
