@@ -215,7 +215,7 @@ static int prepare_answer(struct run *r, struct error *err)
     const struct run_options *o = &r->options;
     int32_t n_prompt = (int32_t)r->prompt.n, room = r->job.options.n_ctx - n_prompt;
     int32_t n_answer = o->n_predict < 0 || o->n_predict > room ? room : o->n_predict;
-    if (sequence_init(&r->sequence, r->prompt.ids, n_prompt, n_prompt + n_answer, 0, err) ||
+    if (sequence_init(&r->sequence, r->prompt.ids, n_prompt, n_prompt + n_answer, err) ||
         stop_init(&r->stop, o->stops.texts, o->stops.n, err)) {
         return -1;
     }
@@ -252,10 +252,9 @@ static int prepare_answer(struct run *r, struct error *err)
 static void generate(struct run *r)
 {
     r->begin_s = r->first_token_s = clock_now_s();
-    scheduler_add(&r->scheduler, &r->sequence);
+    generator_add(&r->generator, &r->sequence);
     catch_signals();
     generator_run(&r->generator);
-    scheduler_remove(&r->scheduler, &r->sequence);
     r->end_s = clock_now_s();
     put_text(r, r->piece, tokenizer_stream_flush(&r->stream, r->piece));
     const char *rest;

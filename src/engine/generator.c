@@ -60,12 +60,34 @@ static void take_tokens(struct generator *g, const struct batch *batch)
     }
 }
 
-static void cancel_all(const struct generator *g)
+void generator_add(struct generator *g, struct sequence *sequence)
 {
-    for (int32_t i = 0; i < g->scheduler->n_slots; i++) {
-        struct sequence *q = g->scheduler->slots[i];
-        if (q && q->stop == SEQUENCE_RUNNING) {
-            q->stop = SEQUENCE_STOP_CANCELLED;
+    scheduler_add(g->scheduler, sequence);
+}
+
+void generator_wake(struct generator *g)
+{
+    stage_wake(g->stage);
+}
+
+static void fill_pipe(struct generator *g)
+{
+    struct batch *batch;
+    while ((batch = stage_batch(g->stage))) {
+        if (scheduler_next(g->scheduler, batch) == 0) {
+            stage_return(g->stage, batch);
+            return;
+        }
+        stage_submit(g->stage, batch);
+    }
+}
+
+static void hand_back_ended(struct generator *g)
+{
+    struct sequence *q;
+    while ((q = scheduler_take_ended(g->scheduler))) {
+        if (g->on_end) {
+            g->on_end(g->context, q);
         }
     }
 }
@@ -73,23 +95,21 @@ static void cancel_all(const struct generator *g)
 void generator_run(struct generator *g)
 {
     for (;;) {
+        int more = g->more && g->more(g->context);
         if (g->cancel && *g->cancel) {
-            cancel_all(g);
+            scheduler_cancel_all(g->scheduler);
+            more = 0;
         }
-        struct batch *batch;
-        while ((batch = stage_batch(g->stage))) {
-            if (scheduler_next(g->scheduler, batch) == 0) {
-                stage_return(g->stage, batch);
-                break;
-            }
-            stage_submit(g->stage, batch);
-        }
-        if (g->stage->n_in_flight == 0) {
+        fill_pipe(g);
+        hand_back_ended(g);
+        if (g->stage->n_in_flight == 0 && !more && scheduler_is_empty(g->scheduler)) {
             return;
         }
-        batch = stage_wait(g->stage);
-        scheduler_returned(g->scheduler, batch);
-        take_tokens(g, batch);
-        stage_return(g->stage, batch);
+        struct batch *batch = stage_wait(g->stage);
+        if (batch) {
+            scheduler_returned(g->scheduler, batch);
+            take_tokens(g, batch);
+            stage_return(g->stage, batch);
+        }
     }
 }

@@ -31,20 +31,79 @@ void scheduler_free(struct scheduler *s)
     memset(s, 0, sizeof *s);
 }
 
-void scheduler_add(struct scheduler *s, struct sequence *sequence)
+static void queue_push(struct scheduler_queue *queue, struct sequence *q)
 {
-    assert(sequence->slot >= 0 && sequence->slot < s->n_slots && !s->slots[sequence->slot]);
-    s->slots[sequence->slot] = sequence;
+    q->next = NULL;
+    if (queue->last) {
+        queue->last->next = q;
+    } else {
+        queue->first = q;
+    }
+    queue->last = q;
 }
 
-void scheduler_remove(struct scheduler *s, struct sequence *sequence)
+static struct sequence *queue_pop(struct scheduler_queue *queue)
 {
-    assert(s->slots[sequence->slot] == sequence && sequence->n_in_flight == 0);
-    for (int32_t i = sequence->n_pages - 1; i >= 0; i--) {
-        page_pool_give(&s->pool, sequence->pages[i]);
+    struct sequence *q = queue->first;
+    if (q) {
+        queue->first = q->next;
+        queue->last = queue->first ? queue->last : NULL;
     }
-    sequence->n_pages = 0;
-    s->slots[sequence->slot] = NULL;
+    return q;
+}
+
+void scheduler_add(struct scheduler *s, struct sequence *sequence)
+{
+    sequence->slot = -1;
+    queue_push(&s->waiting, sequence);
+}
+
+void scheduler_cancel_all(struct scheduler *s)
+{
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        if (s->slots[i] && s->slots[i]->stop == SEQUENCE_RUNNING) {
+            s->slots[i]->stop = SEQUENCE_STOP_CANCELLED;
+        }
+    }
+    for (struct sequence *q; (q = queue_pop(&s->waiting));) {
+        q->stop = SEQUENCE_STOP_CANCELLED;
+        queue_push(&s->ended, q);
+    }
+}
+
+int scheduler_is_empty(const struct scheduler *s)
+{
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        if (s->slots[i]) {
+            return 0;
+        }
+    }
+    return !s->waiting.first && !s->ended.first;
+}
+
+/* Slots of sequences that are through become free, and go to those that wait. */
+static void turn_over(struct scheduler *s)
+{
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        struct sequence *q = s->slots[i];
+        if (q && q->stop != SEQUENCE_RUNNING && q->n_in_flight == 0) {
+            while (q->n_pages > 0) {
+                page_pool_give(&s->pool, q->pages[--q->n_pages]);
+            }
+            s->slots[i] = NULL;
+            queue_push(&s->ended, q);
+        }
+        if (!s->slots[i] && (q = queue_pop(&s->waiting))) {
+            q->slot = i;
+            s->slots[i] = q;
+        }
+    }
+}
+
+struct sequence *scheduler_take_ended(struct scheduler *s)
+{
+    turn_over(s);
+    return queue_pop(&s->ended);
 }
 
 static int32_t pages_for(int32_t n_positions)
@@ -111,6 +170,7 @@ static void take_pages(struct scheduler *s, struct batch *batch)
 
 int32_t scheduler_next(struct scheduler *s, struct batch *batch)
 {
+    turn_over(s);
     batch_clear(batch, s->n_batches);
     int32_t n_free = s->pool.n_free;
     int32_t n_rows = add_sequences(s, batch, 0, 0, &n_free);

@@ -13,13 +13,13 @@ const char *sequence_stop_name(enum sequence_stop stop)
     return names[stop];
 }
 
-int sequence_init(struct sequence *s, const int32_t *ids, int32_t n_prompt, int32_t max_ids, int32_t slot, struct error *err)
+int sequence_init(struct sequence *s, const int32_t *ids, int32_t n_prompt, int32_t max_ids, struct error *err)
 {
     assert(n_prompt >= 1 && n_prompt <= max_ids);
     memset(s, 0, sizeof *s);
     s->max_ids = max_ids;
     s->max_pages = (max_ids + KV_PAGE - 1) / KV_PAGE;
-    s->slot = slot;
+    s->slot = -1;
     s->ids = malloc(sizeof *s->ids * (size_t)max_ids);
     s->pages = malloc(sizeof *s->pages * (size_t)s->max_pages);
     if (!s->ids || !s->pages) {

@@ -7,7 +7,10 @@
 
 #include "src/core/clock.h"
 
-enum { SPIN_US = 20 /* how long the compute thread polls its queues before it sleeps */ };
+enum {
+    SPIN_US = 20,     /* how long the compute thread polls its queues before it sleeps */
+    IDLE_US = 100000, /* how long stage_wait sleeps at most when nothing is in flight */
+};
 
 /* A batch buffer and where it is on its way through this rank. */
 struct stage_entry {
@@ -238,11 +241,11 @@ static void rest(struct stage *stage)
     }
 }
 
-/* Until a batch is finished (rank 0), or the stop message is through (NULL). */
+/* Until a batch is finished (rank 0), or the stop message is through or somebody wakes this thread (NULL). */
 static struct stage_entry *pump_until_finished(struct stage *stage)
 {
     struct stage_entry *finished = NULL;
-    while (!finished && !stage->stopped) {
+    while (!finished && !stage->stopped && !atomic_exchange(&stage->woken, 0)) {
         if (pump(stage, &finished)) {
             wait_reset(&stage->wait);
         } else {
@@ -260,7 +263,9 @@ static void join(struct stage *stage)
 
 void stage_work(struct stage *stage)
 {
-    pump_until_finished(stage);
+    while (!stage->stopped) {
+        pump_until_finished(stage);
+    }
     join(stage);
 }
 
@@ -293,8 +298,20 @@ void stage_submit(struct stage *stage, struct batch *batch)
 
 struct batch *stage_wait(struct stage *stage)
 {
-    assert(stage->n_in_flight > 0);
-    return &pump_until_finished(stage)->batch;
+    struct stage_entry *finished;
+    if (stage->n_in_flight == 0) { /* nothing will come home; the caller has signals and other threads to look at */
+        bell_wait(&stage->main_bell, IDLE_US);
+        atomic_store(&stage->woken, 0);
+        return NULL;
+    }
+    finished = pump_until_finished(stage);
+    return finished ? &finished->batch : NULL;
+}
+
+void stage_wake(struct stage *stage)
+{
+    atomic_store(&stage->woken, 1);
+    bell_ring(&stage->main_bell);
 }
 
 void stage_return(struct stage *stage, struct batch *batch)
@@ -316,7 +333,9 @@ void stage_stop(struct stage *stage)
     batch_clear(batch, UINT64_MAX);
     batch->header->flags = BATCH_STOP;
     stage_submit(stage, batch);
-    pump_until_finished(stage);
+    while (!stage->stopped) {
+        pump_until_finished(stage);
+    }
     join(stage);
 }
 

@@ -57,6 +57,7 @@ struct stage {
     struct queue forward, home, done; /* to the compute thread: new batches, batches that came home; and back */
     struct bell compute_bell, main_bell;
     struct wait_policy wait;
+    atomic_int woken;
     int stopped; /* the stop message has been sent on (rank 0: has come home) */
 
     int32_t n_in_flight; /* rank 0: submitted and not yet returned */
@@ -82,9 +83,11 @@ struct batch *stage_batch(struct stage *stage);
 void stage_submit(struct stage *stage, struct batch *batch);
 /* Gives back a batch that was not filled after all. */
 void stage_return(struct stage *stage, struct batch *batch);
-/* Waits until a batch is home and its logits have been delivered. It is the caller's until stage_return; there must be one in
- * flight. */
+/* Waits until a batch is home and its logits have been delivered: it is the caller's until stage_return. NULL when stage_wake
+ * came first, and within 0.1 s when nothing is in flight. */
 struct batch *stage_wait(struct stage *stage);
+/* From any thread: ends a stage_wait. */
+void stage_wake(struct stage *stage);
 /* Tells every rank to leave its loop and waits for the message to come round. Nothing may be in flight. The compute thread has
  * ended then. */
 void stage_stop(struct stage *stage);

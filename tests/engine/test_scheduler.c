@@ -4,7 +4,7 @@
 #include "src/engine/scheduler.h"
 #include "tests/check.h"
 
-enum { SLOTS = 6, MAX_IDS = 400, MAX_FLIGHT = 4 };
+enum { SLOTS = 6, MAX_IDS = 400, MAX_FLIGHT = 4, TO_ADD = 12 };
 
 static uint32_t state;
 
@@ -45,18 +45,16 @@ static void compute(struct model *m, const struct batch *b, int32_t n_pool, int3
     }
 }
 
-static void finish(struct scheduler *s, struct model *m, struct sequence *q)
+static void finish(struct model *m, struct sequence *q)
 {
     CHECK_INT(m->computed[q->slot], q->n_scheduled);
     m->computed[q->slot] = 0;
-    scheduler_remove(s, q);
     sequence_free(q);
 }
 
 /* The answer token of each row that wants one, and the end of sequences that are long enough. */
 static int take_tokens(struct scheduler *s, struct model *m, const struct batch *b)
 {
-    int ended = 0;
     for (int32_t i = 0; i < b->header->n_rows; i++) {
         const struct batch_row *r = &b->rows[i];
         struct sequence *q = s->slots[r->slot];
@@ -66,18 +64,20 @@ static int take_tokens(struct scheduler *s, struct model *m, const struct batch 
         CHECK_INT(q->n_scheduled, q->n_ids);
         if (q->n_ids == q->max_ids) {
             q->stop = SEQUENCE_STOP_LENGTH;
-            finish(s, m, q);
-            ended++;
         } else {
             sequence_append(q, 1000 + q->n_ids);
         }
+    }
+    int ended = 0;
+    for (struct sequence *q; (q = scheduler_take_ended(s)); ended++) {
+        finish(m, q);
     }
     return ended;
 }
 
 static void run(uint32_t seed)
 {
-    static struct sequence sequences[SLOTS];
+    static struct sequence sequences[TO_ADD];
     static struct model m;
     state = seed;
     memset(&m, 0, sizeof m);
@@ -92,17 +92,15 @@ static void run(uint32_t seed)
     for (int i = 0; i < MAX_FLIGHT; i++) {
         CHECK_INT(batch_init(&flight[i], &shape, &err), 0);
     }
-    int head = 0, tail = 0, to_add = 12, alive = 0, depth = 1 + random_below(MAX_FLIGHT), idle = 0;
+    int head = 0, tail = 0, to_add = TO_ADD, alive = 0, depth = 1 + random_below(MAX_FLIGHT), idle = 0;
     while ((to_add || alive) && idle < 1000) {
-        for (int32_t slot = 0; slot < SLOTS && to_add; slot++) {
-            if (!s.slots[slot] && random_below(3) == 0) {
-                int32_t ids[MAX_IDS] = {0}, n = 1 + random_below(300);
-                CHECK_INT(sequence_init(&sequences[slot], ids, n, n + random_below(60), slot, &err), 0);
-                sequences[slot].want_prompt_logits = random_below(5) == 0;
-                scheduler_add(&s, &sequences[slot]);
-                to_add--;
-                alive++;
-            }
+        while (to_add && random_below(3) == 0) {
+            struct sequence *q = &sequences[--to_add];
+            int32_t ids[MAX_IDS] = {0}, n = 1 + random_below(300);
+            CHECK_INT(sequence_init(q, ids, n, n + random_below(60), &err), 0);
+            q->want_prompt_logits = random_below(5) == 0;
+            scheduler_add(&s, q);
+            alive++;
         }
         if (tail - head < depth && random_below(3) && scheduler_next(&s, &flight[tail % MAX_FLIGHT]) > 0) {
             compute(&m, &flight[tail % MAX_FLIGHT], o.n_pages, s.chunk);
@@ -118,6 +116,7 @@ static void run(uint32_t seed)
     }
     CHECK_THAT(!to_add && !alive, "seed %u: %d sequences never ended", seed, alive);
     CHECK_INT(s.pool.n_free, o.n_pages);
+    CHECK_INT(scheduler_is_empty(&s), 1);
     for (int i = 0; i < MAX_FLIGHT; i++) {
         batch_free(&flight[i]);
     }
