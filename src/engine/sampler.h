@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "src/core/error.h"
+#include "src/engine/shortlist.h"
 
 struct sampler_bias {
     int32_t id;
@@ -53,6 +54,14 @@ void sampler_free(struct sampler *s); /* NULL allowed */
  * always). */
 void sampler_pick(struct sampler *s, const struct sampler_params *params, const float *logits, int32_t n_vocab,
                   const int32_t *history, int32_t n_history, int32_t position, struct sampler_result *out);
+
+/* What sampler_pick would look at in such a row's logits: fills *need and listed [SHORTLIST_MAX_LISTED]. Uses the scratch of *s:
+ * not while another thread picks with it. */
+void sampler_need(struct sampler *s, const struct sampler_params *params, int32_t n_vocab, const int32_t *history,
+                  int32_t n_history, struct logit_need *need, int32_t *listed);
+/* The same token, log-probabilities and bits as sampler_pick, from the answers to what sampler_need asked for (n_best >= 0). */
+void sampler_pick_short(struct sampler *s, const struct sampler_params *params, const struct shortlist *list,
+                        const int32_t *history, int32_t n_history, int32_t position, struct sampler_result *out);
 
 /* What the last sampler_pick drew from: up to `max` candidates and their probabilities; returns how many there were. */
 int32_t sampler_distribution(const struct sampler *s, int32_t max, int32_t *ids, double *probabilities);
