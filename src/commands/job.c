@@ -11,6 +11,8 @@
 #include "src/core/thread_pool.h"
 
 enum { DEFAULT_CTX = 4096, DEFAULT_ROWS = 512, DEFAULT_CHUNK_PIPELINE = 128, MB = 1000000 };
+enum { NEED_WORDS_LISTED = 16384 /* biased and penalised tokens that a batch can name */ };
+enum { SPLIT_HEAD_AUTO, SPLIT_HEAD_ON, SPLIT_HEAD_OFF }; /* "auto on off" */
 
 void job_options_default(struct job_options *o)
 {
@@ -33,7 +35,8 @@ int32_t job_default_chunk(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx, o->max_rows, o->chunk, o->depth, o->k_type, o->v_type, o->n_slots, BATCH_MAGIC};
+    const int64_t values[] = {o->n_ctx,  o->max_rows, o->chunk,      o->depth,   o->k_type,
+                              o->v_type, o->n_slots,  o->split_head, BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
@@ -99,6 +102,7 @@ static int divide(struct job *job, struct error *err)
     const struct job_options *o = &job->options;
     struct plan_options po = {.n_ranks = job->cluster->size,
                               .split = &o->split,
+                              .split_head = o->split_head == SPLIT_HEAD_ON,
                               .n_ctx = o->n_ctx,
                               .n_slots = o->n_slots,
                               .max_rows = o->max_rows,
@@ -106,7 +110,24 @@ static int divide(struct job *job, struct error *err)
                               .k_type = (enum kv_type)o->k_type,
                               .v_type = (enum kv_type)o->v_type};
     job->plan = calloc((size_t)po.n_ranks, sizeof *job->plan);
-    return job->plan ? plan_make(&job->file, &job->config, &po, job->plan, err) : error_set(err, "out of memory");
+    job->owners = calloc((size_t)po.n_ranks, sizeof *job->owners);
+    if (!job->plan || !job->owners) {
+        return error_set(err, "out of memory");
+    }
+    if (plan_make(&job->file, &job->config, &po, job->plan, err)) {
+        return -1;
+    }
+    for (int32_t i = 0; i < po.n_ranks; i++) {
+        job->owners[i] = (struct stage_owner){.vocab_first = job->plan[i].range.vocab_first,
+                                              .vocab_end = job->plan[i].range.vocab_end};
+    }
+    return 0;
+}
+
+/* 1 when ranks behind rank 0 own vocabulary rows. */
+static int head_is_divided(const struct job *job)
+{
+    return job->owners[0].vocab_end < job->config.n_vocab;
 }
 
 static unsigned long long megabytes(uint64_t bytes)
@@ -185,7 +206,7 @@ static int make_parts(struct job *job, struct error *err)
     return range->vocab_end > range->vocab_first ? head_init(&job->head, &job->config, &job->slice, job->backend, err) : 0;
 }
 
-int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_context, struct error *err)
+int job_start(struct job *job, struct generator *generator, struct error *err)
 {
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
@@ -200,11 +221,14 @@ int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_contex
         .shape = {.max_rows = max_rows,
                   .max_pages = max_rows / KV_PAGE + (n_slots < max_rows ? n_slots : max_rows) + 1,
                   .dim = job->config.dim,
-                  .n_stages = c->size},
+                  .n_stages = c->size,
+                  .max_need_words = head_is_divided(job) ? BATCH_NEED_WORDS * max_rows + NEED_WORDS_LISTED : 0},
         .n_slots = n_slots,
         .max_pages_per_slot = plan_pages(job->options.n_ctx),
-        .on_logits = on_logits,
-        .on_logits_context = on_logits_context,
+        .owners = head_is_divided(job) ? job->owners : NULL,
+        .on_logits = generator_on_logits,
+        .on_shortlist = generator_on_shortlist,
+        .on_logits_context = generator,
     };
     if (stage_init(&job->stage, c, &job->segment, job->head.host ? &job->head : NULL, &so, bind_compute, job, err)) {
         return -1;
@@ -231,7 +255,7 @@ void job_gather_reports(struct job *job, struct job_report *all)
     r->kv_bytes = mine(job)->kv_bytes;
     r->busy_s = job->stage.totals.busy_s;
     r->wait_s = job->stage.totals.wait_s;
-    r->bytes_sent = counters.bytes_sent;
+    r->bytes_sent = counters.bytes_sent + (job->stage.mail ? mail_bytes_sent(job->stage.mail) : 0);
     r->peak_rss_bytes = topology_peak_rss();
     cluster_allgather(job->cluster, r, sizeof *r, all);
 }
@@ -249,6 +273,7 @@ void job_close(struct job *job)
     thread_pool_free(job->pool);
     topology_free(job->topology);
     free(job->plan);
+    free(job->owners);
     model_config_free(&job->config);
     gguf_close(&job->file);
     memset(job, 0, sizeof *job);

@@ -7,6 +7,7 @@
 #include "src/cluster/topology.h"
 #include "src/commands/options.h"
 #include "src/commands/plan.h"
+#include "src/engine/generator.h"
 #include "src/engine/stage.h"
 #include "src/model/head.h"
 #include "src/model/segment.h"
@@ -21,6 +22,7 @@ struct job_options {
     int k_type, v_type; /* enum kv_type */
     const char *isa;
     struct option_ints split; /* layers of each rank; not given = by bytes */
+    int split_head;           /* index in "auto on off" */
     uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
     int32_t n_slots;          /* sequences at a time; set by the command */
 };
@@ -46,7 +48,8 @@ struct job {
     struct job_options options;
     struct gguf file;
     struct model_config config;
-    struct plan_rank *plan; /* [size] owned: what each rank owns */
+    struct plan_rank *plan;     /* [size] owned: what each rank owns */
+    struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;
     struct thread_pool *pool;
     struct backend *backend;
@@ -61,9 +64,9 @@ struct job {
  * Collective. */
 int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err);
 
-/* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. on_logits:
- * rank 0's. Collective. */
-int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_context, struct error *err);
+/* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. generator:
+ * gets rank 0's logits. Collective. */
+int job_start(struct job *job, struct generator *generator, struct error *err);
 
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */
 void job_gather_reports(struct job *job, struct job_report *all);

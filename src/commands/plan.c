@@ -37,6 +37,18 @@ static void measure(const struct gguf *file, const struct model_config *config, 
     rank->buffer_bytes = buffer_bytes(config, o, &rank->range);
 }
 
+/* The same number of tiles for everybody, as far as they go. */
+static void divide_head(struct partition_slice *slices, int32_t n_ranks, int32_t n_vocab)
+{
+    int32_t n_tiles = (n_vocab + VOCAB_TILE - 1) / VOCAB_TILE, end = 0;
+    for (int32_t i = 0; i < n_ranks; i++) {
+        slices[i].vocab_first = end;
+        end = (int32_t)((int64_t)n_tiles * (i + 1) / n_ranks) * VOCAB_TILE;
+        end = end < n_vocab ? end : n_vocab;
+        slices[i].vocab_end = end;
+    }
+}
+
 int plan_make(const struct gguf *file, const struct model_config *config, const struct plan_options *options,
               struct plan_rank *ranks, struct error *err)
 {
@@ -49,12 +61,15 @@ int plan_make(const struct gguf *file, const struct model_config *config, const 
         }
         struct partition_input input = {.layer_cost = costs,
                                         .n_layers = config->n_layers,
-                                        .head_cost = slice_head_bytes(file),
+                                        .head_cost = options->split_head ? 0 : slice_head_bytes(file),
                                         .n_vocab = config->n_vocab,
                                         .n_ranks = options->n_ranks};
         const struct option_ints *split = options->split;
         status = split && split->given ? partition_from_counts(&input, split->values, split->n, slices, err)
                                        : partition_balance(&input, slices, err);
+    }
+    if (status == 0 && options->split_head) {
+        divide_head(slices, options->n_ranks, config->n_vocab);
     }
     for (int32_t i = 0; status == 0 && i < options->n_ranks; i++) {
         ranks[i].range = (struct slice_range){.layer_first = slices[i].layer_first,

@@ -10,6 +10,7 @@
 struct plan_options {
     int32_t n_ranks;
     const struct option_ints *split; /* layers of each rank; NULL or not given = by bytes */
+    int split_head;                  /* 1: every rank owns vocabulary rows */
     int32_t n_ctx, n_slots;          /* KV pool: n_slots sequences of n_ctx positions */
     int32_t max_rows, depth;         /* buffers */
     enum kv_type k_type, v_type;

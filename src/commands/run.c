@@ -336,7 +336,7 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
     if (first) {
         choose_seed(r);
     }
-    if (job_start(&r->job, generator_on_logits, &r->generator, err)) {
+    if (job_start(&r->job, &r->generator, err)) {
         return -1;
     }
     int status = cluster_agree(cluster, first ? prepare_answer(r, err) : 0, err);

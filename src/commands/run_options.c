@@ -40,6 +40,7 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Where and how to compute"},
     {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
     {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
+    {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
     {"--device", OPTION_CHOICE, AT(device), 0, 0, "auto cpu", "NAME", "auto or cpu (default auto)"},
     {"-ngl --gpu-layers", OPTION_TEXT, AT(gpu_layers), 0, 0, NULL, "N", "layers on GPUs: a number, all or auto; this build has no GPU backend"},
     {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},

@@ -1,7 +1,7 @@
 /* The unit of work that travels the ring, and the wire message itself. SPDX-License-Identifier: MIT
  *
- * One block of memory: struct batch_header, then rows, then page changes, then hidden. Both machines are little-endian with
- * 4-byte floats (checked at start), so the block is sent as it stands. */
+ * One block of memory: struct batch_header, then rows, then page changes, then needs, then hidden. Both machines are
+ * little-endian with 4-byte floats (checked at start), so the block is sent as it stands. */
 #ifndef SRC_ENGINE_BATCH_H
 #define SRC_ENGINE_BATCH_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "src/core/error.h"
+#include "src/engine/shortlist.h"
 
 enum batch_row_flags { BATCH_ROW_WANTS_TOKEN = 1 /* its hidden comes home and gets logits */ };
 
@@ -44,24 +45,27 @@ struct batch_header {
     int32_t n_hidden; /* rows of hidden that follow: n_rows on the way down, the rows that want a token on the way home */
     int32_t dim;
     int32_t n_stages;
-    int32_t reserved;
-    double started_s; /* rank 0's clock when it began; read by rank 0 only */
+    int32_t n_need_words; /* what the sampler needs of the rows that want a token, in order; 0 when the head is not divided */
+    double started_s;     /* rank 0's clock when it began; read by rank 0 only */
 };
-#define BATCH_MAGIC 0x314d4c4cu /* "LLM1" */
+#define BATCH_MAGIC 0x324d4c4cu /* "LLM2" */
 
 struct batch_shape {
     int32_t max_rows, max_pages, dim, n_stages;
+    int32_t max_need_words; /* at least BATCH_NEED_WORDS a row when the head is divided */
 };
+enum { BATCH_NEED_WORDS = 3 /* of a need without listed tokens */ };
 
-/* A buffer that can hold any batch of the job. `times` and `rows` stand at fixed places of `memory`; `pages` and `hidden` follow
- * what is there, so they move when the counts change (batch_set_counts, batch_check). */
+/* A buffer that can hold any batch of the job. `times` and `rows` stand at fixed places of `memory`; `pages`, `needs` and
+ * `hidden` follow what is there, so they move when the counts change (batch_set_counts, batch_set_needs, batch_check). */
 struct batch {
     struct batch_header *header;
     struct batch_stage_times *times; /* [n_stages] */
     struct batch_row *rows;          /* [n_rows] */
     struct batch_page *pages;        /* [n_pages] */
+    int32_t *needs;                  /* [n_need_words] one struct logit_need after the other, each with its listed ids */
     float *hidden;                   /* [n_hidden, dim] 64-byte aligned */
-    void *memory;                    /* owned, `capacity` bytes */
+    void *memory;                    /* `capacity` bytes, owned unless the batch is a view */
     size_t capacity;
     struct batch_shape shape;
 };
@@ -70,17 +74,24 @@ int batch_init(struct batch *b, const struct batch_shape *shape, struct error *e
 void batch_free(struct batch *b);
 size_t batch_capacity(const struct batch_shape *shape);
 
-/* Empties rows, pages, times and flags. */
+/* A batch in memory of somebody else (64-byte aligned): to be checked with batch_check. */
+void batch_view(struct batch *b, const struct batch_shape *shape, void *memory, size_t n_bytes);
+
+/* Empties rows, pages, needs, times and flags. */
 void batch_clear(struct batch *b, uint64_t number);
-/* Sets the counts (each within its capacity) and moves `pages` and `hidden` to their places. Rows stay; pages and hidden must be
- * written (again) after it. */
+/* Sets the counts (each within its capacity) and moves `pages` and `hidden` to their places; no needs. Rows stay; pages and
+ * hidden must be written (again) after it. */
 void batch_set_counts(struct batch *b, int32_t n_rows, int32_t n_pages, int32_t n_hidden);
+/* Sets the number of words of needs and moves `hidden`; rows, pages and needs stay, hidden must be written after it. */
+void batch_set_needs(struct batch *b, int32_t n_words);
+/* The need at word `at` of the batch: fills *need and *listed (in the batch) and returns where the next one begins. */
+int32_t batch_need(const struct batch *b, int32_t at, struct logit_need *need, const int32_t **listed);
 /* Keeps the hidden of the rows that want a token, in order, and drops the rest: what the last stage sends home. */
 void batch_keep_wanted(struct batch *b);
 /* Bytes from the start of memory to the end of the last hidden row: what is sent. */
 size_t batch_bytes(const struct batch *b);
-/* Checks a received block of n bytes: magic, counts within the capacities, length equal to what the counts say; then sets the
- * pointers. */
+/* Checks a received block of n bytes: magic, counts within the capacities, length equal to what the counts say, needs for all
+ * rows that want a token or for none; then sets the pointers. */
 int batch_check(struct batch *b, size_t n_bytes, struct error *err);
 
 #endif

@@ -42,6 +42,42 @@ void generator_on_logits(void *context, const struct batch *batch, int32_t row, 
     }
 }
 
+void generator_on_shortlist(void *context, const struct batch *batch, int32_t row, const struct shortlist *list)
+{
+    struct generator *g = context;
+    const struct batch_row *r = &batch->rows[row];
+    const struct sequence *q = g->scheduler->slots[r->slot];
+    if (r->position == q->n_ids - 1) {
+        sampler_pick_short(g->sampler, &q->sampling, list, q->ids, q->n_ids, q->n_ids, &g->results[r->slot]);
+    }
+}
+
+/* Tells the owners of the divided head what is needed of each row that wants a token. Listed tokens that find no room any more
+ * turn the need into every logit. */
+static void write_needs(struct generator *g, struct batch *batch)
+{
+    static const struct logit_need all = {.n_best = -1};
+    int32_t room = batch->shape.max_need_words, at = 0, listed[SHORTLIST_MAX_LISTED];
+    for (int32_t i = 0; i < batch->header->n_rows; i++) {
+        const struct batch_row *r = &batch->rows[i];
+        const struct sequence *q = g->scheduler->slots[r->slot];
+        struct logit_need need = all;
+        if (!(r->flags & BATCH_ROW_WANTS_TOKEN)) {
+            continue;
+        }
+        if (!q->want_prompt_logits || r->position >= q->n_prompt) {
+            sampler_need(g->sampler, &q->sampling, g->n_vocab, q->ids, q->n_ids, &need, listed);
+        }
+        if (at + need.n_listed + BATCH_NEED_WORDS * (batch->header->n_rows - i) > room) {
+            need = all;
+        }
+        memcpy(batch->needs + at, (const int32_t[]){need.n_best, need.sums, need.n_listed}, BATCH_NEED_WORDS * sizeof(int32_t));
+        memcpy(batch->needs + at + BATCH_NEED_WORDS, listed, (size_t)need.n_listed * sizeof *listed);
+        at += BATCH_NEED_WORDS + need.n_listed;
+    }
+    batch_set_needs(batch, at);
+}
+
 static void take_tokens(struct generator *g, const struct batch *batch)
 {
     for (int32_t i = 0; i < batch->header->n_rows; i++) {
@@ -77,6 +113,9 @@ static void fill_pipe(struct generator *g)
         if (scheduler_next(g->scheduler, batch) == 0) {
             stage_return(g->stage, batch);
             return;
+        }
+        if (g->stage->mail) {
+            write_needs(g, batch);
         }
         stage_submit(g->stage, batch);
     }

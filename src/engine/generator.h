@@ -14,11 +14,12 @@ typedef void (*generator_token_fn)(void *context, struct sequence *sequence, con
 typedef void (*generator_end_fn)(void *context, struct sequence *sequence);
 /* Asked before every batch (main thread): the caller may generator_add. 1 = more sequences may still come, 0 = no more. */
 typedef int (*generator_more_fn)(void *context);
-/* Logits [n_vocab] of a prompt row of a sequence that wants them, in order of position (compute thread). */
+/* Logits [n_vocab] of a prompt row of a sequence that wants them, in order of position (compute thread; main thread when the head
+ * is divided). */
 typedef void (*generator_logits_fn)(void *context, const struct sequence *sequence, int32_t position, const float *logits);
 
 struct generator {
-    struct stage *stage;            /* borrowed; its on_logits must be generator_on_logits with this generator as context */
+    struct stage *stage;            /* borrowed; its on_logits and on_shortlist are generator's, with it as context */
     struct scheduler *scheduler;    /* borrowed */
     struct sampler *sampler;        /* owned */
     struct sampler_result *results; /* [n_slots] owned: of the sequence in the slot, written by the compute thread */
@@ -33,8 +34,9 @@ struct generator {
 int generator_init(struct generator *g, struct stage *stage, struct scheduler *scheduler, int32_t n_vocab, struct error *err);
 void generator_free(struct generator *g);
 
-/* Plug for stage_options.on_logits. */
+/* Plugs for stage_options.on_logits and on_shortlist. */
 void generator_on_logits(void *context, const struct batch *batch, int32_t row, const float *logits);
+void generator_on_shortlist(void *context, const struct batch *batch, int32_t row, const struct shortlist *list);
 
 /* Hands a sequence over (borrowed until on_end): it waits for its turn. Any number may wait. */
 void generator_add(struct generator *g, struct sequence *sequence);

@@ -1,5 +1,5 @@
-/* SPDX-License-Identifier: MIT */
-#include "src/engine/stage.h"
+/* The main thread of a stage: it moves messages. SPDX-License-Identifier: MIT */
+#include "src/engine/stage_private.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -7,125 +7,9 @@
 
 #include "src/core/clock.h"
 
-enum {
-    SPIN_US = 20,     /* how long the compute thread polls its queues before it sleeps */
-    IDLE_US = 100000, /* how long stage_wait sleeps at most when nothing is in flight */
-};
+enum { IDLE_US = 100000 /* how long stage_wait sleeps at most when nothing is in flight */ };
 
-/* A batch buffer and where it is on its way through this rank. */
-struct stage_entry {
-    struct batch batch;
-    double entered_s; /* received, or submitted on rank 0 */
-    int came_home;    /* rank 0: it has been round the ring */
-    int32_t index;
-};
-
-static int is_last(const struct stage *stage)
-{
-    return stage->cluster->rank == stage->cluster->size - 1;
-}
-
-/* -- the compute thread -- */
-
-static void apply_pages(struct stage *stage, const struct batch *batch)
-{
-    for (int32_t i = 0; i < batch->header->n_pages; i++) {
-        const struct batch_page *p = &batch->pages[i];
-        stage->page_table[(size_t)p->slot * (size_t)stage->options.max_pages_per_slot + (size_t)p->index] = p->page;
-    }
-}
-
-static void run_forward(struct stage *stage, struct batch *batch)
-{
-    apply_pages(stage, batch);
-    int32_t n = batch->header->n_rows;
-    if (n > 0) {
-        for (int32_t i = 0; i < n; i++) {
-            stage->tokens[i] = batch->rows[i].token;
-            stage->positions[i] = batch->rows[i].position;
-            stage->slots[i] = batch->rows[i].slot;
-        }
-        struct backend_rows rows = {.n_rows = n,
-                                    .tokens = stage->tokens,
-                                    .positions = stage->positions,
-                                    .slots = stage->slots,
-                                    .pages = stage->page_table,
-                                    .max_pages = stage->options.max_pages_per_slot};
-        segment_forward(stage->segment, &rows, stage->cluster->rank == 0, batch->hidden);
-    }
-    if (is_last(stage)) {
-        batch_keep_wanted(batch);
-    }
-}
-
-static void run_head(struct stage *stage, const struct batch *batch)
-{
-    int32_t row = 0, n_vocab = stage->head->config->n_vocab;
-    for (int32_t first = 0; first < batch->header->n_hidden; first += HEAD_MAX_ROWS) {
-        int32_t n = batch->header->n_hidden - first < HEAD_MAX_ROWS ? batch->header->n_hidden - first : HEAD_MAX_ROWS;
-        const float *logits = head_forward(stage->head, batch->hidden + (size_t)first * (size_t)batch->header->dim, n);
-        for (int32_t i = 0; i < n; i++, row++) {
-            while (!(batch->rows[row].flags & BATCH_ROW_WANTS_TOKEN)) {
-                row++;
-            }
-            stage->options.on_logits(stage->options.on_logits_context, batch, row, logits + (size_t)i * (size_t)n_vocab);
-        }
-    }
-}
-
-/* Batches that came home first: a token that is sampled earlier refills the pipe earlier. */
-static struct stage_entry *next_job(struct stage *stage)
-{
-    struct stage_entry *entry = queue_take(&stage->home);
-    return entry ? entry : queue_take(&stage->forward);
-}
-
-static struct stage_entry *wait_for_job(struct stage *stage)
-{
-    double start = clock_now_s();
-    struct stage_entry *entry;
-    while (!(entry = next_job(stage))) {
-        if (clock_now_s() - start > SPIN_US * 1e-6) {
-            bell_wait(&stage->compute_bell, -1);
-        }
-    }
-    return entry;
-}
-
-static void *compute_main(void *argument)
-{
-    struct stage *stage = argument;
-    if (stage->bind_thread) {
-        stage->bind_thread(stage->bind_context);
-    }
-    for (int stop = 0; !stop;) {
-        double idle_s = clock_now_s();
-        struct stage_entry *entry = wait_for_job(stage);
-        struct batch *batch = &entry->batch;
-        double begin_s = clock_now_s();
-        stop = batch->header->flags & BATCH_STOP && !entry->came_home;
-        if (entry->came_home) {
-            run_head(stage, batch);
-        } else {
-            run_forward(stage, batch);
-        }
-        double end_s = clock_now_s();
-        batch->times[stage->cluster->rank].busy_s += (float)(end_s - begin_s);
-        if (!stop) {
-            stage->totals.wait_s += stage->totals.n_batches > 0 ? begin_s - idle_s : 0;
-            stage->totals.busy_s += end_s - begin_s;
-            stage->totals.n_batches += !entry->came_home;
-            stage->totals.n_rows += entry->came_home ? 0 : (uint64_t)batch->header->n_rows;
-        }
-        queue_put(&stage->done, entry);
-        bell_ring(&stage->main_bell);
-    }
-    return NULL;
-}
-
-/* -- the main thread -- */
-
-static void hand_over(struct stage *stage, struct queue *queue, struct stage_entry *entry)
+void stage_hand_over(struct stage *stage, struct queue *queue, struct stage_entry *entry)
 {
     queue_put(queue, entry);
     bell_ring(&stage->compute_bell);
@@ -135,7 +19,11 @@ static void send_on(struct stage *stage, struct stage_entry *entry)
 {
     struct batch *batch = &entry->batch;
     batch->times[stage->cluster->rank].resident_s = (float)(clock_now_s() - entry->entered_s);
+    entry->sending = entry->leaving = 1;
     link_send(stage->link, batch->memory, batch_bytes(batch), entry->index);
+    if (stage->mail && stage->cluster->rank > 0 && stage->cluster->rank == stage->cluster->size - 1) {
+        stage_head_spread(stage, entry);
+    }
 }
 
 /* Time that a batch spent between stages: the whole round less its stays. Only rank 0's clock is read. */
@@ -180,31 +68,44 @@ static void receive(struct stage *stage, int32_t tag, size_t bytes)
         fatal("batch %llu names a slot or page beyond the tables", (unsigned long long)entry->batch.header->number);
     }
     entry->entered_s = clock_now_s();
-    entry->came_home = stage->cluster->rank == 0;
-    if (entry->came_home && (entry->batch.header->flags & BATCH_STOP)) {
+    int home = stage->cluster->rank == 0;
+    if (home && (entry->batch.header->flags & BATCH_STOP)) {
         stage->stopped = 1;
         return;
     }
-    if (entry->came_home) {
+    if (home) {
         count_hops(stage, entry);
     }
-    hand_over(stage, entry->came_home ? &stage->home : &stage->forward, entry);
+    entry->job = home ? JOB_HEAD : JOB_FORWARD;
+    stage_hand_over(stage, home ? &stage->home : &stage->forward, entry);
 }
 
-/* Buffers whose send has completed are free again. 1 when there were any. */
+/* The buffer can take another batch when nothing reads it any more. */
+static void free_unless_held(struct stage *stage, struct stage_entry *entry)
+{
+    if (entry->sending || entry->n_letters > 0 || entry->viewed || !entry->leaving) {
+        return;
+    }
+    entry->leaving = 0;
+    if (stage->cluster->rank == 0) {
+        stage->idle[stage->n_idle++] = entry;
+    } else if (entry->batch.header->flags & BATCH_STOP) {
+        stage->stopped = 1;
+    } else {
+        link_post_receive(stage->link, entry->batch.memory, entry->index);
+    }
+}
+
+/* Buffers that have left are free again. 1 when a send has completed. */
 static int collect_sent(struct stage *stage)
 {
     int32_t tag;
     int any = 0;
     for (; link_poll_sent(stage->link, &tag); any = 1) {
-        struct stage_entry *entry = &stage->entries[tag];
-        if (stage->cluster->rank == 0) {
-            stage->idle[stage->n_idle++] = entry;
-        } else if (entry->batch.header->flags & BATCH_STOP) {
-            stage->stopped = 1;
-        } else {
-            link_post_receive(stage->link, entry->batch.memory, entry->index);
-        }
+        stage->entries[tag].sending = 0;
+    }
+    for (int32_t i = 0; i < stage->n_entries; i++) {
+        free_unless_held(stage, &stage->entries[i]);
     }
     return any;
 }
@@ -223,12 +124,15 @@ static int pump(struct stage *stage, struct stage_entry **finished)
     }
     while (!*finished && (entry = queue_take(&stage->done))) {
         moved = 1;
-        if (entry->came_home) {
-            *finished = entry;
-        } else {
+        if (entry->job == JOB_FORWARD) {
             send_on(stage, entry);
+        } else if (stage->mail) {
+            stage_head_answered(stage, entry);
+        } else {
+            *finished = entry;
         }
     }
+    moved |= stage->mail && stage_head_pump(stage, finished);
     return collect_sent(stage) || moved;
 }
 
@@ -290,10 +194,10 @@ void stage_submit(struct stage *stage, struct batch *batch)
 {
     struct stage_entry *entry = entry_of(batch);
     entry->entered_s = clock_now_s();
-    entry->came_home = 0;
+    entry->job = JOB_FORWARD;
     batch->header->started_s = entry->entered_s;
     stage->n_in_flight++;
-    hand_over(stage, &stage->forward, entry);
+    stage_hand_over(stage, &stage->forward, entry);
 }
 
 struct batch *stage_wait(struct stage *stage)
@@ -317,8 +221,8 @@ void stage_wake(struct stage *stage)
 void stage_return(struct stage *stage, struct batch *batch)
 {
     struct stage_entry *entry = entry_of(batch);
-    if (entry->came_home) {
-        entry->came_home = 0;
+    if (entry->job == JOB_HEAD) {
+        entry->job = JOB_FORWARD;
         stage->n_in_flight--;
         link_post_receive(stage->link, batch->memory, entry->index);
     } else {
@@ -356,7 +260,7 @@ static int allocate(struct stage *stage, struct error *err)
         return error_set(err, "out of memory for batches of %d rows; -b N makes them smaller", o->shape.max_rows);
     }
     memset(stage->page_table, 0xff, table * sizeof *stage->page_table);
-    if (queue_init(&stage->forward, n, err) || queue_init(&stage->home, n, err) || queue_init(&stage->done, n, err)) {
+    if (queue_init(&stage->forward, n, err) || queue_init(&stage->home, n, err) || queue_init(&stage->done, 2 * n, err)) {
         return -1;
     }
     for (int32_t i = 0; i < stage->n_entries; i++) {
@@ -396,7 +300,9 @@ int stage_init(struct stage *stage, struct cluster *cluster, struct segment *seg
     wait_init(&stage->wait);
     int status = allocate(stage, err);
     if (cluster_agree(cluster, status, err) ||
-        link_init(&stage->link, cluster, options->depth + 1, batch_capacity(&options->shape), err)) {
+        link_init(&stage->link, cluster, options->depth + 1, batch_capacity(&options->shape), err) ||
+        (options->owners &&
+         (mail_init(&stage->mail, cluster, err) || cluster_agree(cluster, stage_head_init(stage, err), err)))) {
         stage_free(stage);
         return -1;
     }
@@ -404,7 +310,7 @@ int stage_init(struct stage *stage, struct cluster *cluster, struct segment *seg
 
     stage->bind_thread = bind_thread;
     stage->bind_context = bind_context;
-    if (pthread_create(&stage->thread, NULL, compute_main, stage)) {
+    if (pthread_create(&stage->thread, NULL, stage_compute_main, stage)) {
         fatal("cannot start the compute thread");
     }
     stage->thread_runs = 1;
@@ -417,8 +323,11 @@ void stage_free(struct stage *stage)
     if (stage->link) {
         link_free(stage->link);
     }
+    stage_head_free(stage);
+    mail_free(stage->mail);
     for (int32_t i = 0; stage->entries && i < stage->n_entries; i++) {
         batch_free(&stage->entries[i].batch);
+        free(stage->entries[i].answer);
     }
     free(stage->entries);
     free(stage->idle);

@@ -2,7 +2,7 @@
  *
  * A batch enters (rank 0: from the scheduler, others: from the previous rank), is computed in place in its buffer and leaves to
  * the next rank. The last stage keeps only the hidden of the rows that want a token; every batch comes home to rank 0, where the
- * head turns them into logits. */
+ * head turns them into logits. When the head is divided, each owner of vocabulary rows computes its part (stage_head.c). */
 #ifndef SRC_ENGINE_STAGE_H
 #define SRC_ENGINE_STAGE_H
 
@@ -10,14 +10,23 @@
 #include <stdatomic.h>
 
 #include "src/cluster/link.h"
+#include "src/cluster/mail.h"
 #include "src/cluster/wait.h"
 #include "src/engine/batch.h"
 #include "src/engine/queue.h"
 #include "src/model/head.h"
 #include "src/model/segment.h"
 
-/* Logits of one row that wants a token, on the compute thread of rank 0, in the order of the rows. */
+/* Logits of one row that wants a token, on rank 0, in the order of the rows: on the compute thread, or on the main thread when
+ * the head is divided. */
 typedef void (*stage_logits_fn)(void *context, const struct batch *batch, int32_t row, const float *logits);
+/* The same when the head is divided and the row's need is not every logit; main thread. */
+typedef void (*stage_shortlist_fn)(void *context, const struct batch *batch, int32_t row, const struct shortlist *list);
+
+/* Vocabulary rows of a rank, in whole tiles but for the last. */
+struct stage_owner {
+    int32_t vocab_first, vocab_end;
+};
 
 /* Called once on the compute thread as it starts. */
 typedef void (*stage_bind_fn)(void *context);
@@ -26,8 +35,10 @@ struct stage_options {
     int32_t depth;            /* batches in flight */
     struct batch_shape shape; /* n_stages = number of ranks */
     int32_t n_slots, max_pages_per_slot;
-    stage_logits_fn on_logits; /* rank 0 */
-    void *on_logits_context;
+    const struct stage_owner *owners; /* [n_stages] borrowed: the head is divided; NULL = rank 0 has all of it */
+    stage_logits_fn on_logits;        /* rank 0 */
+    stage_shortlist_fn on_shortlist;  /* rank 0, when the head is divided */
+    void *on_logits_context;          /* of both */
 };
 
 /* What a stage did; times in seconds. */
@@ -38,10 +49,12 @@ struct stage_totals {
 };
 
 struct stage {
-    struct cluster *cluster; /* borrowed */
-    struct link *link;       /* owned */
-    struct segment *segment; /* borrowed */
-    struct head *head;       /* borrowed; NULL on ranks that own no vocabulary rows */
+    struct cluster *cluster;  /* borrowed */
+    struct link *link;        /* owned */
+    struct mail *mail;        /* owned; NULL = the head is undivided */
+    struct stage_head *split; /* owned: of the divided head */
+    struct segment *segment;  /* borrowed */
+    struct head *head;        /* borrowed; NULL on ranks that own no vocabulary rows */
     struct stage_options options;
     struct stage_entry *entries; /* [n_entries] owned: every batch buffer */
     int32_t n_entries;
@@ -54,7 +67,7 @@ struct stage {
     int thread_runs;
     stage_bind_fn bind_thread; /* what the compute thread calls first */
     void *bind_context;
-    struct queue forward, home, done; /* to the compute thread: new batches, batches that came home; and back */
+    struct queue forward, home, done; /* to the compute thread: new batches, hidden for the head; and back */
     struct bell compute_bell, main_bell;
     struct wait_policy wait;
     atomic_int woken;

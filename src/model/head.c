@@ -14,7 +14,8 @@ int head_init(struct head *h, const struct model_config *config, const struct sl
     h->backend = backend;
     h->config = config;
     h->slice = slice;
-    size_t n_logits = (size_t)HEAD_MAX_ROWS * (size_t)config->n_vocab;
+    h->n_vocab = slice->range.vocab_end - slice->range.vocab_first;
+    size_t n_logits = (size_t)HEAD_MAX_ROWS * (size_t)h->n_vocab;
     h->host = malloc(n_logits * sizeof(float));
     if (!h->host) {
         return error_set(err, "out of memory for the logits of %d rows", (int)HEAD_MAX_ROWS);
@@ -47,6 +48,6 @@ const float *head_forward(struct head *h, const float *hidden, int32_t n)
     struct matmul_spec output = {
         .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
     ops->matmul(h->backend, h->normed, &output, 1);
-    ops->download(h->backend, h->host, h->logits, (size_t)n * (size_t)h->config->n_vocab);
+    ops->download(h->backend, h->host, h->logits, (size_t)n * (size_t)h->n_vocab);
     return h->host;
 }

@@ -1,4 +1,4 @@
-/* The end of the model: final norm and output matrix. SPDX-License-Identifier: MIT */
+/* The end of the model: final norm and output matrix, or some of its rows. SPDX-License-Identifier: MIT */
 #ifndef SRC_MODEL_HEAD_H
 #define SRC_MODEL_HEAD_H
 
@@ -7,10 +7,14 @@
 /* Rows of logits that are computed at a time: bounds the memory for large vocabularies. */
 enum { HEAD_MAX_ROWS = 32 };
 
+/* The head is divided at whole tiles of vocabulary rows. */
+enum { VOCAB_TILE = 1024 };
+
 struct head {
     struct backend *backend;           /* borrowed */
     const struct model_config *config; /* borrowed */
-    const struct slice *slice;         /* borrowed; owns all vocabulary rows */
+    const struct slice *slice;         /* borrowed */
+    int32_t n_vocab;                   /* rows that the slice owns */
     struct backend_act *normed;        /* [.., dim] */
     float *hidden;                     /* [HEAD_MAX_ROWS, dim] backend memory */
     float *logits;                     /* [HEAD_MAX_ROWS, n_vocab] backend memory */

@@ -3,7 +3,7 @@
 #include "src/engine/batch.h"
 #include "tests/check.h"
 
-static const struct batch_shape shape = {.max_rows = 9, .max_pages = 4, .dim = 5, .n_stages = 3};
+static const struct batch_shape shape = {.max_rows = 9, .max_pages = 4, .dim = 5, .n_stages = 3, .max_need_words = 30};
 
 static void fill(struct batch *b, int32_t n_rows, int32_t n_pages)
 {
@@ -46,6 +46,46 @@ static void test_round_trip(void)
     batch_free(&received);
 }
 
+/* Two needs, one with listed tokens, behind the pages; the bytes that follow them move. */
+static void test_needs(void)
+{
+    struct batch b, view;
+    struct error err;
+    CHECK_INT(batch_init(&b, &shape, NULL), 0);
+    fill(&b, 6, 2);
+    const int32_t words[] = {40, 1, 2, 17, 19, -1, 0, 0};
+    enum { N = sizeof words / sizeof *words };
+    batch_set_needs(&b, N);
+    memcpy(b.needs, words, sizeof words);
+    CHECK_INT((uintptr_t)b.hidden % 64, 0);
+    CHECK_THAT(b.hidden >= (float *)(b.needs + N), "needs reach into hidden");
+    batch_view(&view, &shape, b.memory, batch_bytes(&b));
+    CHECK_THAT(batch_check(&view, batch_bytes(&b), &err) == 0, "%s", err.text);
+    CHECK_INT(view.pages[1].page, 41);
+    struct logit_need need;
+    const int32_t *listed;
+    int32_t at = batch_need(&view, 0, &need, &listed);
+    CHECK_INT(at, 5);
+    CHECK_INT(need.n_best, 40);
+    CHECK_INT(need.sums, 1);
+    CHECK_INT(need.n_listed, 2);
+    CHECK_INT(listed[1], 19);
+    CHECK_INT(batch_need(&view, at, &need, &listed), N);
+    CHECK_INT(need.n_best, -1);
+    const struct {
+        int word;
+        int32_t bad;
+    } wrong[] = {{2, -1}, {2, 1}, {2, 3}, {2, 100000}, {0, -2}, {0, 100000}, {7, 1}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        b.needs[wrong[i].word] = wrong[i].bad;
+        CHECK_INT(batch_check(&view, batch_bytes(&b), &err), -1);
+        b.needs[wrong[i].word] = words[wrong[i].word];
+    }
+    b.rows[2].flags = BATCH_ROW_WANTS_TOKEN; /* three rows, two needs */
+    CHECK_INT(batch_check(&view, batch_bytes(&b), &err), -1);
+    batch_free(&b);
+}
+
 static void test_keep_wanted(void)
 {
     struct batch b;
@@ -73,8 +113,8 @@ static void test_refused(void)
     CHECK_INT(batch_check(&b, n - 1, &err), -1);
     CHECK_INT(batch_check(&b, n + 1, &err), -1);
     CHECK_INT(batch_check(&b, 3, &err), -1);
-    int32_t *const counts[] = {&b.header->n_rows, &b.header->n_pages, &b.header->n_hidden};
-    for (int i = 0; i < 3; i++) {
+    int32_t *const counts[] = {&b.header->n_rows, &b.header->n_pages, &b.header->n_hidden, &b.header->n_need_words};
+    for (int i = 0; i < 4; i++) {
         int32_t good = *counts[i];
         *counts[i] = -1;
         CHECK_INT(batch_check(&b, n, &err), -1);
@@ -92,6 +132,7 @@ static void test_refused(void)
 int main(void)
 {
     test_round_trip();
+    test_needs();
     test_keep_wanted();
     test_refused();
     return check_result();

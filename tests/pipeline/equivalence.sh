@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The headline guarantee: the generated ids and the prompt's logits do not depend on the number of ranks, threads, the chunk or the
-# instruction set.
+# The headline guarantee: the generated ids and the prompt's logits do not depend on the number of ranks, threads, the chunk, the
+# instruction set or the division of the head.
 #   equivalence.sh [--full] [--min-ranks N] [--shared] [--cached] MODEL...
 # The first run (no mpirun, one thread, whole prompt in one chunk, scalar) is the yardstick; every other must give the same ids and
 # the same bytes of logits. --full runs the whole matrix, else a part in which every value and the risky pairs occur. A model with few
@@ -96,6 +96,8 @@ compare()
 
 sampled=(--temp 0.9 --top-k 40 --top-p 0.95 -s 7)
 greedy=(--temp 0)
+listed=(--temp 1.1 --repeat-penalty 1.2 --presence-penalty 0.3 -l 5+2 -l 9-inf --logprobs 4 -s 3)
+every=(--temp 0.7 --top-k 0 --typical 0.9 -s 11)
 for model in "${models[@]}"; do
     # Asking for an instruction set that the machine lacks, or for more ranks than there are layers, is the user's error: exit status 2.
     isas=
@@ -122,6 +124,11 @@ for model in "${models[@]}"; do
                 done
             done
             compare $np 2 64 auto "${sampled[@]}"
+            for chunk in 1 64; do # the divided head, in its three ways: best tokens, listed ones as well, every logit
+                compare $np 1 $chunk auto "${sampled[@]}" --split-head on
+                compare $np 1 $chunk auto "${listed[@]}" --split-head on
+                compare $np 1 $chunk auto "${every[@]}" --split-head on
+            done
         done
     else
         for isa in $isas; do
@@ -129,6 +136,9 @@ for model in "${models[@]}"; do
         done
         compare 1 1 1 auto "${greedy[@]}"
         compare 1 2 7 auto "${greedy[@]}"
+        compare 3 1 7 auto "${listed[@]}" --split-head on
+        compare 2 1 64 auto "${every[@]}" --split-head on
+        compare 4 2 512 auto "${sampled[@]}" --split-head on
         for np in $nps; do
             compare $np 1 512 auto "${greedy[@]}"
             compare $np 2 7 auto "${sampled[@]}"

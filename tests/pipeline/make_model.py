@@ -14,7 +14,7 @@ import model
 
 MODELS = {
     "llama": dict(model.SUPER, type="Q4_K", layers=6),
-    "qwen2": dict(model.FORTY, arch="qwen2", type="Q8_0", tokenizer="bpe", layers=5),
+    "qwen2": dict(model.FORTY, arch="qwen2", type="Q8_0", tokenizer="bpe", layers=5, vocab=2500),
 }
 
 
