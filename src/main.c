@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "src/cluster/cluster.h"
+#include "src/commands/bench.h"
 #include "src/commands/info.h"
 #include "src/commands/run.h"
 #include "src/commands/tokenize.h"
@@ -20,6 +21,7 @@ static const struct {
     command_fn run;
 } commands[] = {
     {"run", command_run},
+    {"bench", command_bench},
     {"info", command_info},
     {"tokenize", command_tokenize},
 };
@@ -64,7 +66,8 @@ static int run_command(struct cluster *cluster, int argc, char **argv, struct er
             return commands[i].run(cluster, argc, argv, 2, err);
         }
     }
-    return error_set(err, "unknown command \"%s\"; known: run, info, tokenize (a model file is given with -m FILE)", argv[1]);
+    return error_set(err, "unknown command \"%s\"; known: run, bench, info, tokenize (a model file is given with -m FILE)",
+                     argv[1]);
 }
 
 int main(int argc, char **argv)

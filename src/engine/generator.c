@@ -148,6 +148,9 @@ void generator_run(struct generator *g)
         if (batch) {
             scheduler_returned(g->scheduler, batch);
             take_tokens(g, batch);
+            if (g->on_batch) {
+                g->on_batch(g->context, batch);
+            }
             stage_return(g->stage, batch);
         }
     }
