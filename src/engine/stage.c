@@ -7,10 +7,14 @@
 
 #include "src/core/clock.h"
 
-enum { IDLE_US = 100000 /* how long stage_wait sleeps at most when nothing is in flight */ };
+enum {
+    IDLE_US = 100000, /* how long stage_wait sleeps at most when nothing is in flight */
+    BUSY_US = 300,    /* between two looks at the network while the compute thread has work: it rings when it is through */
+};
 
 void stage_hand_over(struct stage *stage, struct queue *queue, struct stage_entry *entry)
 {
+    stage->n_jobs++;
     queue_put(queue, entry);
     bell_ring(&stage->compute_bell);
 }
@@ -124,6 +128,7 @@ static int pump(struct stage *stage, struct stage_entry **finished)
     }
     while (!*finished && (entry = queue_take(&stage->done))) {
         moved = 1;
+        stage->n_jobs--;
         if (entry->job == JOB_FORWARD) {
             send_on(stage, entry);
         } else if (stage->mail) {
@@ -136,10 +141,24 @@ static int pump(struct stage *stage, struct stage_entry **finished)
     return collect_sent(stage) || moved;
 }
 
-/* Nothing moved: sleeps until the compute thread rings or it is time to look at the network again. */
+static int is_sending(const struct stage *stage)
+{
+    for (int32_t i = 0; i < stage->n_entries; i++) {
+        if (stage->entries[i].sending || stage->entries[i].n_letters > 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Nothing moved: sleeps until the compute thread rings or it is time to look at the network again. What arrives while it computes
+ * has to wait for it anyway, and each look takes time from it where cores are few; but large messages need looks to go out. */
 static void rest(struct stage *stage)
 {
     double us = stage->cluster->size > 1 ? wait_next_us(&stage->wait) : -1;
+    if (us > 0 && us < BUSY_US && stage->n_jobs > 0 && !is_sending(stage)) {
+        us = BUSY_US;
+    }
     if (us != 0) {
         bell_wait(&stage->main_bell, us);
     }

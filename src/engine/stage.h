@@ -70,6 +70,7 @@ struct stage {
     struct queue forward, home, done; /* to the compute thread: new batches, hidden for the head; and back */
     struct bell compute_bell, main_bell;
     struct wait_policy wait;
+    int32_t n_jobs; /* handed to the compute thread and not yet taken back */
     atomic_int woken;
     int stopped; /* the stop message has been sent on (rank 0: has come home) */
 
