@@ -31,6 +31,7 @@ struct backend_sim {
     struct board board;
     struct sim_memory *memory;
     int32_t max_rows;
+    int paced; /* the thread that computes has been prepared */
     double n_rows;
     double begin_s, account_s;
     double positions_read;    /* cached positions that a step reads: once for rows of one sequence side by side */
@@ -138,6 +139,10 @@ static void sim_step_begin(struct backend *base, const struct backend_rows *rows
 {
     struct backend_sim *self = sim(base);
     assert(rows->n_rows >= 0 && rows->n_rows <= self->max_rows);
+    if (!self->paced) {
+        pace_init();
+        self->paced = 1;
+    }
     self->begin_s = clock_now_s();
     self->account_s = self->board.step_s;
     self->n_rows = rows->n_rows;
@@ -245,7 +250,6 @@ int backend_sim_create(struct backend **out, const struct board *board, int32_t 
     self->base.ops = &sim_ops;
     self->board = *board;
     self->max_rows = max_rows;
-    pace_init();
     *out = &self->base;
     return 0;
 }

@@ -64,7 +64,9 @@ void generator_on_shortlist(void *context, const struct batch *batch, int32_t ro
     struct generator *g = context;
     const struct batch_row *r = &batch->rows[row];
     const struct sequence *q = g->scheduler->slots[r->slot];
-    if (r->position == q->n_ids - 1) {
+    if (!g->stage->segment->backend->ops->computes) {
+        pick_without_logits(g, q, &g->results[r->slot]);
+    } else if (r->position == q->n_ids - 1) {
         sampler_pick_short(g->sampler, &q->sampling, list, q->ids, q->n_ids, q->n_ids, &g->results[r->slot]);
     }
 }
