@@ -269,6 +269,8 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
         .on_logits = generator_on_logits,
         .on_shortlist = generator_on_shortlist,
         .on_logits_context = generator,
+        .link_latency_s = job->link.latency_s,
+        .link_bytes_per_s = job->link.bytes_per_s,
     };
     if (stage_init(&job->stage, c, &job->segment, job->head.host ? &job->head : NULL, &so,
                    job_is_simulated(job) ? NULL : bind_compute, job, err)) {
