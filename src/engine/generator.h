@@ -20,6 +20,9 @@ typedef void (*generator_batch_fn)(void *context, const struct batch *batch);
  * is divided). */
 typedef void (*generator_logits_fn)(void *context, const struct sequence *sequence, int32_t position, const float *logits);
 
+/* 1 when the token ends a text (any thread). */
+typedef int (*generator_is_end_fn)(void *context, int32_t id);
+
 struct generator {
     struct stage *stage;            /* borrowed; its on_logits and on_shortlist are generator's, with it as context */
     struct scheduler *scheduler;    /* borrowed */
@@ -31,6 +34,7 @@ struct generator {
     generator_more_fn more;               /* NULL = all sequences are there from the start */
     generator_batch_fn on_batch;          /* NULL = nobody cares */
     generator_logits_fn on_prompt_logits; /* NULL = nobody wants them */
+    generator_is_end_fn is_end;           /* NULL = no token ends a text; asked when the backend does not compute */
     void *context;
     const volatile sig_atomic_t *cancel; /* borrowed; once it is not 0, all sequences stop as cancelled. NULL = never */
 };

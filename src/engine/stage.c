@@ -2,6 +2,7 @@
 #include "src/engine/stage_private.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 enum {
     IDLE_US = 100000, /* how long stage_wait sleeps at most when nothing is in flight */
     BUSY_US = 300,    /* between two looks at the network while the compute thread has work: it rings when it is through */
+    WAKE_US = 100,    /* a sleep ends up to this much late: 50 us of timer slack and waking up */
 };
 
 void stage_hand_over(struct stage *stage, struct queue *queue, struct stage_entry *entry)
@@ -158,6 +160,12 @@ static void rest(struct stage *stage)
     double us = stage->cluster->size > 1 ? wait_next_us(&stage->wait) : -1;
     if (us > 0 && us < BUSY_US && stage->n_jobs > 0 && !is_sending(stage)) {
         us = BUSY_US;
+    }
+    double due_s = link_next_due_s(stage->link), mail_due_s = stage->mail ? mail_next_due_s(stage->mail) : INFINITY;
+    due_s = mail_due_s < due_s ? mail_due_s : due_s;
+    if (due_s < INFINITY) { /* the simulated network brings something at a known time: not to be slept through */
+        double left_us = (due_s - clock_now_s()) * 1e6 - WAKE_US;
+        us = left_us < 0 ? 0 : left_us < us ? left_us : us;
     }
     if (us != 0) {
         bell_wait(&stage->main_bell, us);
@@ -324,6 +332,13 @@ int stage_init(struct stage *stage, struct cluster *cluster, struct segment *seg
          (mail_init(&stage->mail, cluster, err) || cluster_agree(cluster, stage_head_init(stage, err), err)))) {
         stage_free(stage);
         return -1;
+    }
+    if (options->link_bytes_per_s > 0) {
+        link_delay_init(&stage->port, options->link_latency_s, options->link_bytes_per_s);
+        link_set_delay(stage->link, &stage->port);
+        if (stage->mail) {
+            mail_set_delay(stage->mail, &stage->port);
+        }
     }
     post_buffers(stage);
 

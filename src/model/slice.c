@@ -17,11 +17,15 @@ struct loader {
 };
 
 /* Brings a tensor's pages into memory, so that the first token does not wait for the disk, and shows how far it is. Every page is
- * touched; the sum keeps the compiler from leaving the reads out. */
+ * touched; the sum keeps the compiler from leaving the reads out. data: NULL when only shapes are wanted. */
 static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
 {
     enum { STEP = 4096, WINDOW = 8 << 20 };
     volatile uint8_t sink = 0;
+    if (!data) {
+        l->done += bytes;
+        return 0;
+    }
     for (size_t at = 0; at < bytes; at += WINDOW) {
         size_t n = bytes - at < WINDOW ? bytes - at : WINDOW;
         uintptr_t begin = (uintptr_t)(data + at) & ~(uintptr_t)(STEP - 1);
@@ -37,7 +41,8 @@ static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
     return 0;
 }
 
-/* Finds tensor `name`, checks that it is [rows, cols] and reads it. must = 0: absent is fine and leaves *out zeroed. */
+/* Finds tensor `name`, checks that it is [rows, cols] and reads it; for a backend that does not compute, its shape alone. must =
+ * 0: absent is fine and leaves *out zeroed. */
 static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, int must, struct tensor *out)
 {
     memset(out, 0, sizeof *out);
@@ -45,14 +50,15 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
     if (!t) {
         return must ? error_set(l->err, "the file has no tensor %s", name) : 0;
     }
-    if (gguf_tensor_view(t, out, l->err)) {
+    int computes = l->backend->ops->computes;
+    if (computes ? gguf_tensor_view(t, out, l->err) : gguf_tensor_shape(t, out, l->err)) {
         return -1;
     }
     if (out->rows != rows || out->cols != cols || t->n_dims > 2) {
         return error_set(l->err, "tensor %s is [%lld, %lld], expected [%lld, %lld]", name, (long long)out->cols,
                          (long long)out->rows, (long long)cols, (long long)rows);
     }
-    return read_ahead(l, t->data, t->bytes);
+    return read_ahead(l, out->data, t->bytes);
 }
 
 static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, struct tensor *out)
@@ -66,7 +72,7 @@ static int find_vector(struct loader *l, const char *name, int64_t n, int must, 
     if (find_matrix(l, name, 1, n, must, out)) {
         return -1;
     }
-    if (out->data && out->dtype != DTYPE_F32) {
+    if (out->rows && out->dtype != DTYPE_F32) {
         return error_set(l->err, "tensor %s is of type %s, expected F32", name, dtype_info(out->dtype)->name);
     }
     return 0;
@@ -113,7 +119,7 @@ static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t
     out->scale = 1;
     snprintf(name, sizeof name, "%s.scale", stem);
     const struct gguf_tensor *scale = rule == SCALE_NONE ? NULL : gguf_find_tensor(l->file, name);
-    if (scale) {
+    if (scale && l->backend->ops->computes) {
         if (scale->type != DTYPE_F32 || scale->bytes != sizeof(float)) {
             return error_set(l->err, "tensor %s is not one F32 value", name);
         }
@@ -126,7 +132,7 @@ static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t
     if (out->bias.data && rule == SCALE_SUM && out->scale != 1 && scale_bias(l, out)) {
         return -1;
     }
-    return out->bias.data ? l->backend->ops->import(l->backend, &out->bias, l->err) : 0;
+    return out->bias.rows ? l->backend->ops->import(l->backend, &out->bias, l->err) : 0;
 }
 
 static int load_layer(struct loader *l, const struct model_config *c, int32_t layer, struct layer_weights *w)
@@ -179,7 +185,7 @@ static int load_head(struct loader *l, const struct model_config *c, struct slic
     }
     int64_t first = slice->range.vocab_first, n = slice->range.vocab_end - first;
     struct tensor *w = &slice->head.weight;
-    w->data = (const uint8_t *)w->data + (size_t)first * w->row_bytes;
+    w->data = w->data ? (const uint8_t *)w->data + (size_t)first * w->row_bytes : NULL;
     w->rows = n;
     if (slice->head.bias.data) {
         slice->head.bias.data = (const float *)slice->head.bias.data + first;
