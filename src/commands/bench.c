@@ -61,6 +61,7 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Where and how to compute"},
     {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
     {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
+    {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
     {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},
     {"-b --batch-size", OPTION_INT, AT(job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"},
     {"-ub --ubatch-size", OPTION_INT, AT(job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; 128 with ranks)"},
@@ -70,6 +71,7 @@ static const struct option table[] = {
     {"--memory-limit", OPTION_BYTES, AT(job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"},
     {.kind = OPTION_GROUP, .help = "Output"},
     {"-o --output", OPTION_CHOICE, AT(format), 0, 0, "md csv json", "FORMAT", "md (mean and standard deviation), csv or json (default md)"},
+    {"--trace", OPTION_TEXT, AT(job.trace), 0, 0, NULL, "FILE", "write a timeline of all ranks, for ui.perfetto.dev or chrome://tracing"},
     {"-v --verbose", OPTION_FLAG, AT(verbose), 0, 0, NULL, NULL, "say more on stderr"},
     {"-q --quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, NULL, "only errors and warnings on stderr"},
     {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
@@ -308,7 +310,7 @@ static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
         }
         stage_stop(&b->job.stage);
     }
-    return cluster_agree(cluster, status, err);
+    return cluster_agree(cluster, status, err) || job_trace_write(&b->job.trace, cluster, err) ? -1 : 0;
 }
 
 static void bench_free(struct bench *b)

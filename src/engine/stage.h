@@ -14,6 +14,7 @@
 #include "src/cluster/wait.h"
 #include "src/engine/batch.h"
 #include "src/engine/queue.h"
+#include "src/engine/trace.h"
 #include "src/model/head.h"
 #include "src/model/segment.h"
 
@@ -39,6 +40,7 @@ struct stage_options {
     stage_logits_fn on_logits;        /* rank 0 */
     stage_shortlist_fn on_shortlist;  /* rank 0, when the head is divided */
     void *on_logits_context;          /* of both */
+    struct trace *trace;              /* borrowed; NULL = nothing is recorded */
 };
 
 /* What a stage did; times in seconds. */
