@@ -32,7 +32,8 @@ struct bench {
     struct scheduler scheduler;
     struct generator generator;
     struct sequence *sequences;   /* [max_streams] owned */
-    int32_t *ids;                 /* [max_ids] owned: random tokens, the prompt of every test */
+    int32_t *ids;                 /* [max_ids] owned: a prompt under construction */
+    uint64_t random;              /* state of fill_ids */
     struct job_report *ranks;     /* [size] owned */
     int32_t max_streams, max_ids; /* over all tests */
 
@@ -61,6 +62,7 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Where and how to compute"},
     {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
     {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
+    {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
     {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},
     {"-b --batch-size", OPTION_INT, AT(job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"},
     {"-ub --ubatch-size", OPTION_INT, AT(job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; 128 with ranks)"},
@@ -70,6 +72,7 @@ static const struct option table[] = {
     {"--memory-limit", OPTION_BYTES, AT(job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"},
     {.kind = OPTION_GROUP, .help = "Output"},
     {"-o --output", OPTION_CHOICE, AT(format), 0, 0, "md csv json", "FORMAT", "md (mean and standard deviation), csv or json (default md)"},
+    {"--trace", OPTION_TEXT, AT(job.trace), 0, 0, NULL, "FILE", "write a timeline of all ranks, for ui.perfetto.dev or chrome://tracing"},
     {"-v --verbose", OPTION_FLAG, AT(verbose), 0, 0, NULL, NULL, "say more on stderr"},
     {"-q --quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, NULL, "only errors and warnings on stderr"},
     {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
@@ -93,6 +96,16 @@ static void catch_signals(void)
 }
 
 /* -- the window -- */
+
+/* Tokens that were in no prompt before, as pages of equal prompts may be shared; from a fixed seed, so the same in every run of
+ * the program (a linear congruential generator; Source: Knuth, MMIX). */
+static void fill_ids(struct bench *b, int32_t *ids, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        b->random = b->random * 6364136223846793005u + 1442695040888963407u;
+        ids[i] = (int32_t)((b->random >> 33) % (uint64_t)b->job.config.n_vocab);
+    }
+}
 
 static void begin_window(struct bench *b)
 {
@@ -119,7 +132,7 @@ static void release(struct bench *b)
     int32_t n_prompt = bench_test_prompt(b->test);
     for (int32_t i = 0; i < b->test->n_streams; i++) {
         struct sequence *q = &b->sequences[i];
-        memcpy(q->ids + q->n_ids, b->ids + q->n_ids, sizeof *q->ids * (size_t)(n_prompt - q->n_ids));
+        fill_ids(b, q->ids + q->n_ids, n_prompt - q->n_ids);
         q->n_ids = q->n_prompt = n_prompt;
     }
     b->has_depth = 0;
@@ -142,12 +155,13 @@ static void on_batch(void *context, const struct batch *batch)
 static int run_test(struct bench *b, const struct bench_test *t, double *s, struct error *err)
 {
     int status = 0;
+    int32_t n_first = t->n_depth ? t->n_depth : bench_test_prompt(t);
     b->test = t;
     b->has_depth = t->n_depth > 0;
     b->n_to_wait_for = b->has_depth ? t->n_streams : 0;
     for (int32_t i = 0; i < t->n_streams && status == 0; i++) {
-        status = sequence_init(&b->sequences[i], b->ids, b->has_depth ? t->n_depth : bench_test_prompt(t), bench_test_ids(t),
-                               err);
+        fill_ids(b, b->ids, n_first);
+        status = sequence_init(&b->sequences[i], b->ids, n_first, bench_test_ids(t), err);
         b->sequences[i].sampling.temperature = 0;
     }
     begin_window(b);
@@ -252,17 +266,6 @@ static int options_init(struct bench *b, int argc, char **argv, int first, struc
     return 0;
 }
 
-/* Tokens from a fixed seed: the same in every run of every program version (a linear congruential generator; Source: Knuth,
- * MMIX). */
-static void fill_ids(int32_t *ids, int32_t n, int32_t n_vocab)
-{
-    uint64_t state = 1;
-    for (int32_t i = 0; i < n; i++) {
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        ids[i] = (int32_t)((state >> 33) % (uint64_t)n_vocab);
-    }
-}
-
 static int prepare(struct bench *b, struct error *err)
 {
     const struct job_options *o = &b->job.options;
@@ -272,7 +275,6 @@ static int prepare(struct bench *b, struct error *err)
     if (!b->sequences || !b->ids || !b->busy_s) {
         return error_set(err, "out of memory for %d streams", b->max_streams);
     }
-    fill_ids(b->ids, b->max_ids, b->job.config.n_vocab);
     struct scheduler_options so = {
         .n_slots = o->n_slots, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .max_rows = o->max_rows, .chunk = o->chunk};
     if (scheduler_init(&b->scheduler, &so, err) ||
@@ -308,7 +310,7 @@ static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
         }
         stage_stop(&b->job.stage);
     }
-    return cluster_agree(cluster, status, err);
+    return cluster_agree(cluster, status, err) || job_trace_write(&b->job.trace, cluster, err) ? -1 : 0;
 }
 
 static void bench_free(struct bench *b)

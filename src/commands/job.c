@@ -35,8 +35,8 @@ int32_t job_default_chunk(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx,  o->max_rows, o->chunk,      o->depth,   o->k_type,
-                              o->v_type, o->n_slots,  o->split_head, BATCH_MAGIC};
+    const int64_t values[] = {o->n_ctx,  o->max_rows, o->chunk,      o->depth,         o->k_type,
+                              o->v_type, o->n_slots,  o->split_head, o->trace != NULL, BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
@@ -252,7 +252,8 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
     double start_s = clock_now_s();
     if (cluster_agree(c, divide(job, err), err) || cluster_agree(c, check_memory(job, err), err) ||
         cluster_agree(c, make_backend(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
-        cluster_agree(c, make_parts(job, err), err)) {
+        cluster_agree(c, make_parts(job, err), err) ||
+        cluster_agree(c, job_trace_open(&job->trace, c, job->options.trace, err), err)) {
         return -1;
     }
     int32_t max_rows = job->options.max_rows, n_slots = job->options.n_slots;
@@ -271,12 +272,14 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
         .on_logits_context = generator,
         .link_latency_s = job->link.latency_s,
         .link_bytes_per_s = job->link.bytes_per_s,
+        .trace = job_trace_rings(&job->trace),
     };
     if (stage_init(&job->stage, c, &job->segment, job->head.host ? &job->head : NULL, &so,
                    job_is_simulated(job) ? NULL : bind_compute, job, err)) {
         return -1;
     }
     job->report.load_s = clock_now_s() - start_s;
+    job_trace_start(&job->trace, c);
     log_verbose("rank %d (%s): weights %llu MB, KV cache %llu MB, buffers %llu MB, loaded in %.2f s", c->rank,
                 c->peers[c->rank].host, megabytes(mine(job)->weight_bytes), megabytes(mine(job)->kv_bytes),
                 megabytes(mine(job)->buffer_bytes), job->report.load_s);
@@ -314,6 +317,7 @@ void job_close(struct job *job)
         job->backend->ops->destroy(job->backend);
     }
     thread_pool_free(job->pool);
+    job_trace_close(&job->trace);
     topology_free(job->topology);
     free(job->plan);
     free(job->owners);

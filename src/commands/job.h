@@ -6,6 +6,7 @@
 #include "src/cluster/cluster.h"
 #include "src/cluster/topology.h"
 #include "src/commands/device.h"
+#include "src/commands/job_trace.h"
 #include "src/commands/options.h"
 #include "src/commands/plan.h"
 #include "src/engine/generator.h"
@@ -27,6 +28,7 @@ struct job_options {
     struct option_ints split; /* layers of each rank; not given = by bytes */
     int split_head;           /* index in "auto on off" */
     uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
+    const char *trace;        /* file for a timeline of all ranks; NULL = none */
     int32_t n_slots;          /* sequences at a time; set by the command */
 };
 void job_options_default(struct job_options *o);
@@ -62,6 +64,7 @@ struct job {
     struct segment segment;
     struct head head;
     struct stage stage;
+    struct job_trace trace;
     struct job_report report; /* this rank's */
 };
 

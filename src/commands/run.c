@@ -372,7 +372,7 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
         report_partition(&r->job);
         generate(r);
     }
-    return status ? -1 : report(r, err);
+    return status || report(r, err) || job_trace_write(&r->job.trace, cluster, err) ? -1 : 0;
 }
 
 static void run_free(struct run *r)

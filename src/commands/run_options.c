@@ -55,6 +55,7 @@ static const struct option table[] = {
     {"--json", OPTION_FLAG, AT(json), 0, 0, NULL, NULL, "one JSON object on stdout: ids, text, logprobs, timings, ranks"},
     {"--logprobs", OPTION_INT, AT(sampling.n_logprobs), 0, SAMPLER_MAX_LOGPROBS, NULL, "N", "log-probabilities of the N likeliest tokens, with --json"},
     {"--logits-out", OPTION_TEXT, AT(logits_path), 0, 0, NULL, "FILE", "write the prompt's logits, f32 [n_prompt, n_vocab]"},
+    {"--trace", OPTION_TEXT, AT(job.trace), 0, 0, NULL, "FILE", "write a timeline of all ranks, for ui.perfetto.dev or chrome://tracing"},
     {"-v --verbose", OPTION_FLAG, AT(verbose), 0, 0, NULL, NULL, "say more on stderr"},
     {"-q --quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, NULL, "only errors and warnings on stderr"},
     {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},

@@ -24,10 +24,13 @@ void stage_hand_over(struct stage *stage, struct queue *queue, struct stage_entr
 static void send_on(struct stage *stage, struct stage_entry *entry)
 {
     struct batch *batch = &entry->batch;
-    batch->times[stage->cluster->rank].resident_s = (float)(clock_now_s() - entry->entered_s);
+    double now_s = clock_now_s();
+    int32_t rank = stage->cluster->rank, size = stage->cluster->size;
+    batch->times[rank].resident_s = (float)(now_s - entry->entered_s);
+    trace_mark(stage->options.trace, TRACE_SEND, now_s, batch->header->number, batch_bytes(batch), (rank + 1) % size);
     entry->sending = entry->leaving = 1;
     link_send(stage->link, batch->memory, batch_bytes(batch), entry->index);
-    if (stage->mail && stage->cluster->rank > 0 && stage->cluster->rank == stage->cluster->size - 1) {
+    if (stage->mail && rank > 0 && rank == size - 1) {
         stage_head_spread(stage, entry);
     }
 }
@@ -74,7 +77,10 @@ static void receive(struct stage *stage, int32_t tag, size_t bytes)
         fatal("batch %llu names a slot or page beyond the tables", (unsigned long long)entry->batch.header->number);
     }
     entry->entered_s = clock_now_s();
-    int home = stage->cluster->rank == 0;
+    int32_t rank = stage->cluster->rank, size = stage->cluster->size;
+    trace_mark(stage->options.trace, TRACE_RECEIVE, entry->entered_s, entry->batch.header->number, bytes,
+               (rank + size - 1) % size);
+    int home = rank == 0;
     if (home && (entry->batch.header->flags & BATCH_STOP)) {
         stage->stopped = 1;
         return;
@@ -224,6 +230,7 @@ void stage_submit(struct stage *stage, struct batch *batch)
     entry->job = JOB_FORWARD;
     batch->header->started_s = entry->entered_s;
     stage->n_in_flight++;
+    trace_mark(stage->options.trace, TRACE_IN_FLIGHT, entry->entered_s, UINT64_MAX, (size_t)stage->n_in_flight, 0);
     stage_hand_over(stage, &stage->forward, entry);
 }
 
@@ -251,6 +258,9 @@ void stage_return(struct stage *stage, struct batch *batch)
     if (entry->job == JOB_HEAD) {
         entry->job = JOB_FORWARD;
         stage->n_in_flight--;
+        if (stage->options.trace) {
+            trace_mark(stage->options.trace, TRACE_IN_FLIGHT, clock_now_s(), UINT64_MAX, (size_t)stage->n_in_flight, 0);
+        }
         link_post_receive(stage->link, batch->memory, entry->index);
     } else {
         stage->idle[stage->n_idle++] = entry;
