@@ -7,7 +7,7 @@
 #include "src/cluster/topology.h"
 #include "src/commands/options.h"
 #include "src/commands/plan.h"
-#include "src/engine/stage.h"
+#include "src/engine/generator.h"
 #include "src/model/head.h"
 #include "src/model/segment.h"
 
@@ -64,6 +64,13 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
 /* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. on_logits:
  * rank 0's. Collective. */
 int job_start(struct job *job, stage_logits_fn on_logits, void *on_logits_context, struct error *err);
+
+/* Rank 0, after job_start: scheduler and generator as the job's options say; the caller sets the generator's callbacks. Both must
+ * be freed whatever the result (zeroed is valid). */
+int job_make_generator(struct job *job, struct scheduler *scheduler, struct generator *generator, struct error *err);
+
+/* Rank 0: mean time of a batch between two stages in seconds; 0 with one rank. */
+double job_hop_s(const struct job *job);
 
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */
 void job_gather_reports(struct job *job, struct job_report *all);
