@@ -57,8 +57,6 @@ static void put_result(struct batch_job *j, struct batch_request *b)
     if (!line) {
         fatal("out of memory for a result");
     }
-    j->counts.n_done++;
-    j->counts.n_failed += b->code != NULL;
     if (batch_output_put(&j->output, b->index, line, n)) {
         cancel_now();
     }
@@ -86,6 +84,7 @@ static void on_end(void *context, struct sequence *q)
     j->n_active--;
     request_finish(&b->request);
     if (q->stop != SEQUENCE_STOP_CANCELLED) {
+        j->counts.n_done++;
         put_result(j, b);
         return;
     }
@@ -108,6 +107,8 @@ static void begin(struct batch_job *j, struct batch_request *b)
 {
     struct error err = {0};
     if (b->code) {
+        j->counts.n_done++;
+        j->counts.n_failed++;
         put_result(j, b);
         return;
     }

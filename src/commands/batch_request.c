@@ -15,13 +15,14 @@ static const char NOT_JSON[] = "invalid_json_line", INVALID[] = "invalid_request
 static int encode(struct batch_request *b, const struct batch_setup *setup, const char *text, size_t n, int flags,
                   struct error *err)
 {
-    return tokenizer_encode(setup->model->tokenizer, text, n, flags, &b->prompt, err);
+    return tokenizer_encode(setup->model->tokenizer, text, n, flags | (setup->no_bos ? 0 : TOKENIZER_ADD_SPECIAL), &b->prompt,
+                            err);
 }
 
 static int prompt_of_text(struct batch_request *b, const struct batch_setup *setup, const json_t *text, struct error *err)
 {
-    int flags = (setup->no_bos ? 0 : TOKENIZER_ADD_SPECIAL) | (setup->no_special ? 0 : TOKENIZER_PARSE_SPECIAL);
-    return encode(b, setup, json_string_value(text), json_string_length(text), flags, err);
+    return encode(b, setup, json_string_value(text), json_string_length(text), setup->no_special ? 0 : TOKENIZER_PARSE_SPECIAL,
+                  err);
 }
 
 static int prompt_of_ids(struct batch_request *b, const struct batch_setup *setup, const char *name, const json_t *list,
@@ -118,7 +119,7 @@ static int render(struct batch_request *b, const struct batch_setup *setup, cons
     if (chatml_render(setup->chat, messages, n, &text, &n_text, err)) {
         return -1;
     }
-    int status = encode(b, setup, text, n_text, TOKENIZER_ADD_SPECIAL | TOKENIZER_PARSE_SPECIAL, err);
+    int status = encode(b, setup, text, n_text, TOKENIZER_PARSE_SPECIAL, err);
     free(text);
     return status;
 }

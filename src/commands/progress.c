@@ -7,7 +7,7 @@
 #include "src/core/clock.h"
 #include "src/core/log.h"
 
-enum { BAR_WIDTH = 14, LINE_WIDTH = 74, MAX_SHARES = 4 };
+enum { BAR_WIDTH = 10, LINE_WIDTH = 74, MAX_SHARES = 4 };
 static const double DRAW_S = 0.2, SAY_S = 10;
 
 void progress_init(struct progress *p, int draws)
@@ -64,7 +64,7 @@ const char *progress_line(const struct progress_counts *c, char *text, size_t si
     size_t at = 0;
     size = size < LINE_WIDTH + 1 ? size : LINE_WIDTH + 1;
     if (c->n_total > 0) {
-        char bar[BAR_WIDTH + 1] = "..............";
+        char bar[BAR_WIDTH + 1] = "..........";
         memset(bar, '#', (size_t)(BAR_WIDTH * c->n_done / c->n_total));
         add(text, size, &at, "[%s] %lld/%lld", bar, (long long)c->n_done, (long long)c->n_total);
     } else {
