@@ -268,17 +268,13 @@ static int options_init(struct bench *b, int argc, char **argv, int first, struc
 
 static int prepare(struct bench *b, struct error *err)
 {
-    const struct job_options *o = &b->job.options;
     b->sequences = calloc((size_t)b->max_streams, sizeof *b->sequences);
     b->ids = calloc((size_t)b->max_ids, sizeof *b->ids);
     b->busy_s = calloc((size_t)b->job.cluster->size, sizeof *b->busy_s);
     if (!b->sequences || !b->ids || !b->busy_s) {
         return error_set(err, "out of memory for %d streams", b->max_streams);
     }
-    struct scheduler_options so = {
-        .n_slots = o->n_slots, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .max_rows = o->max_rows, .chunk = o->chunk};
-    if (scheduler_init(&b->scheduler, &so, err) ||
-        generator_init(&b->generator, &b->job.stage, &b->scheduler, b->job.config.n_vocab, err)) {
+    if (job_make_generator(&b->job, &b->scheduler, &b->generator, err)) {
         return -1;
     }
     b->generator.on_token = on_token;

@@ -286,6 +286,26 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
     return 0;
 }
 
+int job_make_generator(struct job *job, struct scheduler *scheduler, struct generator *generator, struct error *err)
+{
+    const struct job_options *o = &job->options;
+    int32_t size = job->cluster->size;
+    struct scheduler_options so = {.n_slots = o->n_slots,
+                                   .n_pages = plan_pages(o->n_ctx) * o->n_slots,
+                                   .max_rows = o->max_rows,
+                                   .chunk = o->chunk,
+                                   .n_ranks = size < o->depth ? size : o->depth};
+    return scheduler_init(scheduler, &so, err) || generator_init(generator, &job->stage, scheduler, job->config.n_vocab, err) ? -1
+                                                                                                                              : 0;
+}
+
+double job_hop_s(const struct job *job)
+{
+    const struct stage *stage = &job->stage;
+    int32_t size = job->cluster->size;
+    return size > 1 && stage->n_rounds ? stage->hops_s / (double)stage->n_rounds / size : 0;
+}
+
 void job_gather_reports(struct job *job, struct job_report *all)
 {
     struct job_report *r = &job->report;

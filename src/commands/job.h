@@ -79,6 +79,13 @@ int job_start(struct job *job, struct generator *generator, struct error *err);
 /* 1: ranks take the time of described boards and compute nothing. After job_open. */
 int job_is_simulated(const struct job *job);
 
+/* Rank 0, after job_start: scheduler and generator as the job's options say; the caller sets the generator's callbacks. Both must
+ * be freed whatever the result (zeroed is valid). */
+int job_make_generator(struct job *job, struct scheduler *scheduler, struct generator *generator, struct error *err);
+
+/* Rank 0: mean time of a batch between two stages in seconds; 0 with one rank. */
+double job_hop_s(const struct job *job);
+
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */
 void job_gather_reports(struct job *job, struct job_report *all);
 
