@@ -69,6 +69,7 @@ static const struct option table[] = {
     {"--depth", OPTION_INT, AT(job.depth), 0, 64, NULL, "N", "batches in flight (default: ranks + 1)"},
     {"-ctk --cache-type-k", OPTION_CHOICE, AT(job.k_type), 0, 0, KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"},
     {"-ctv --cache-type-v", OPTION_CHOICE, AT(job.v_type), 0, 0, KV_TYPES, "TYPE", "values in the KV cache (default f16)"},
+    {"--kv-memory", OPTION_BYTES, AT(job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for all streams)"},
     {"--memory-limit", OPTION_BYTES, AT(job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"},
     {.kind = OPTION_GROUP, .help = "Output"},
     {"-o --output", OPTION_CHOICE, AT(format), 0, 0, "md csv json", "FORMAT", "md (mean and standard deviation), csv or json (default md)"},
@@ -275,8 +276,12 @@ static int prepare(struct bench *b, struct error *err)
     if (!b->sequences || !b->ids || !b->busy_s) {
         return error_set(err, "out of memory for %d streams", b->max_streams);
     }
-    struct scheduler_options so = {
-        .n_slots = o->n_slots, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .max_rows = o->max_rows, .chunk = o->chunk};
+    struct scheduler_options so = {.n_slots = o->n_slots,
+                                   .n_pages = b->job.n_pages,
+                                   .max_rows = o->max_rows,
+                                   .chunk = o->chunk,
+                                   .n_ranks = job_groups(&b->job),
+                                   .no_sharing = 1};
     if (scheduler_init(&b->scheduler, &so, err) ||
         generator_init(&b->generator, &b->job.stage, &b->scheduler, b->job.config.n_vocab, err)) {
         return -1;

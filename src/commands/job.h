@@ -28,6 +28,7 @@ struct job_options {
     struct option_ints split; /* layers of each rank; not given = by bytes */
     int split_head;           /* index in "auto on off" */
     uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
+    uint64_t kv_memory;       /* bytes of KV cache a rank may have; 0 = n_ctx positions for each of n_slots */
     const char *trace;        /* file for a timeline of all ranks; NULL = none */
     int32_t n_slots;          /* sequences at a time; set by the command */
 };
@@ -56,6 +57,7 @@ struct job {
     struct device *devices;     /* [size] owned: what each rank computes with */
     struct board_link link;     /* simulated network; bytes_per_s 0 = none */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
+    int32_t n_pages;            /* of the KV pool, on every rank */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;
     struct thread_pool *pool;
@@ -78,6 +80,9 @@ int job_start(struct job *job, struct generator *generator, struct error *err);
 
 /* 1: ranks take the time of described boards and compute nothing. After job_open. */
 int job_is_simulated(const struct job *job);
+
+/* Groups that running sequences form: one for each rank, as far as depth allows. */
+int32_t job_groups(const struct job *job);
 
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */
 void job_gather_reports(struct job *job, struct job_report *all);

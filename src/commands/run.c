@@ -239,9 +239,10 @@ static int prepare_answer(struct run *r, struct error *err)
         return error_set(err, "%s: cannot be written: %s", o->logits_path, strerror(errno));
     }
     struct scheduler_options so = {.n_slots = r->job.options.n_slots,
-                                   .n_pages = plan_pages(r->job.options.n_ctx) * r->job.options.n_slots,
+                                   .n_pages = r->job.n_pages,
                                    .max_rows = r->job.options.max_rows,
-                                   .chunk = r->job.options.chunk};
+                                   .chunk = r->job.options.chunk,
+                                   .n_ranks = job_groups(&r->job)};
     if (scheduler_init(&r->scheduler, &so, err) ||
         generator_init(&r->generator, &r->job.stage, &r->scheduler, r->job.config.n_vocab, err)) {
         return -1;
@@ -277,6 +278,8 @@ static void generate(struct run *r)
     r->logits = NULL;
     if (r->sequence.n_ids == r->job.options.n_ctx && r->sequence.stop == SEQUENCE_STOP_LENGTH) {
         log_info("the context of %d positions is full; -c N makes it larger", r->job.options.n_ctx);
+    } else if (r->sequence.n_ids < r->sequence.max_ids && r->sequence.stop == SEQUENCE_STOP_LENGTH) {
+        log_info("the KV cache of %d positions is full; --kv-memory BYTES makes it larger", r->job.n_pages * KV_PAGE);
     }
     stage_stop(&r->job.stage);
 }

@@ -50,6 +50,7 @@ static const struct option table[] = {
     {"--depth", OPTION_INT, AT(job.depth), 0, 64, NULL, "N", "batches in flight (default: ranks + 1)"},
     {"-ctk --cache-type-k", OPTION_CHOICE, AT(job.k_type), 0, 0, KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"},
     {"-ctv --cache-type-v", OPTION_CHOICE, AT(job.v_type), 0, 0, KV_TYPES, "TYPE", "values in the KV cache (default f16)"},
+    {"--kv-memory", OPTION_BYTES, AT(job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for -c positions)"},
     {"--memory-limit", OPTION_BYTES, AT(job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"},
     {.kind = OPTION_GROUP, .help = "Output"},
     {"--json", OPTION_FLAG, AT(json), 0, 0, NULL, NULL, "one JSON object on stdout: ids, text, logprobs, timings, ranks"},
