@@ -41,6 +41,7 @@ struct batch_job {
     struct progress progress;
     const char *model_name; /* borrowed */
     struct progress_counts counts;
+    double *busy_s;   /* [ranks] owned: how long each has computed on the batches that came home */
     int32_t n_active; /* requests that the generator has */
     int32_t max_active;
     int64_t n_interrupted; /* requests that a signal has ended */
@@ -69,6 +70,20 @@ static void on_token(void *context, struct sequence *q, const struct sampler_res
     j->counts.prompt_tokens += q->n_ids == q->n_prompt + 1 ? q->n_prompt : 0;
     j->counts.answer_tokens++;
     request_take(q->owner, result);
+}
+
+static int is_end(void *context, int32_t id)
+{
+    const struct batch_job *j = context;
+    return tokenizer_is_end(j->model.tokenizer, id);
+}
+
+static void on_batch(void *context, const struct batch *batch)
+{
+    struct batch_job *j = context;
+    for (int32_t i = 0; i < batch->header->n_stages; i++) {
+        j->busy_s[i] += (double)batch->times[i].busy_s;
+    }
 }
 
 static struct batch_request *batch_request_of(struct request *r)
@@ -119,12 +134,6 @@ static void begin(struct batch_job *j, struct batch_request *b)
     tokenizer_ids_free(&b->prompt);
     j->n_active++;
     generator_add(&j->generator, &b->request.sequence);
-}
-
-static int is_end(void *context, int32_t id)
-{
-    const struct batch_job *j = context;
-    return tokenizer_is_end(j->model.tokenizer, id);
 }
 
 /* Before every batch, and now and then while there is none. */
@@ -198,7 +207,11 @@ static int prepare_requests(struct batch_job *j, struct error *err)
                                     .chat = has_chat ? &j->chat : NULL,
                                     .no_chat = j->no_chat.text,
                                     .no_bos = o->no_bos,
-                                    .no_special = o->no_special};
+                                    .no_special = o->no_special,
+                                    .no_logprobs = job_is_simulated(&j->job)};
+    if (job_is_simulated(&j->job)) {
+        log_info("simulated boards: times are by their profiles, the texts mean nothing");
+    }
     return request_params_from_options(&j->defaults, o, &j->model, err);
 }
 
@@ -207,14 +220,19 @@ static int prepare_generator(struct batch_job *j, struct error *err)
     if (job_make_generator(&j->job, &j->scheduler, &j->generator, err)) {
         return -1;
     }
+    j->busy_s = calloc((size_t)j->job.cluster->size, sizeof *j->busy_s);
+    if (!j->busy_s) {
+        return error_set(err, "out of memory");
+    }
     j->generator.on_token = on_token;
     j->generator.on_end = on_end;
     j->generator.more = on_more;
+    j->generator.on_batch = on_batch;
     j->generator.is_end = is_end;
     j->generator.context = j;
     j->generator.cancel = cancel_flag();
     j->max_active = 2 * j->job.options.n_slots; /* so that a slot that becomes free is not free for long */
-    j->counts.busy_s = j->generator.busy_s;
+    j->counts.busy_s = j->busy_s;
     j->counts.n_ranks = j->job.cluster->size;
     return 0;
 }
@@ -303,7 +321,8 @@ static int run_all(struct batch_job *j, struct cluster *cluster, struct error *e
         report_partition(&j->job);
         failed = generate(j, err);
     }
-    return status ? -1 : report(j, failed, err);
+    int code = status ? -1 : report(j, failed, err);
+    return code < 0 || job_trace_write(&j->job.trace, cluster, err) ? -1 : code;
 }
 
 static void batch_job_free(struct batch_job *j)
@@ -313,6 +332,7 @@ static void batch_job_free(struct batch_job *j)
     generator_free(&j->generator);
     scheduler_free(&j->scheduler);
     chatml_close(&j->chat);
+    free(j->busy_s);
     request_params_free(&j->defaults);
     request_model_close(&j->model);
     job_close(&j->job);

@@ -170,7 +170,7 @@ static const json_t *find_body(struct batch_request *b, const json_t *root, stru
     return NULL;
 }
 
-static int take_logprobs(struct batch_request *b, const json_t *body, struct error *err)
+static int take_logprobs(struct batch_request *b, const struct batch_setup *setup, const json_t *body, struct error *err)
 {
     int64_t n = b->params.sampling.n_logprobs;
     int wants = n > 0;
@@ -186,6 +186,9 @@ static int take_logprobs(struct batch_request *b, const json_t *body, struct err
         if (batch_field_int(body, "logprobs", 0, SAMPLER_MAX_LOGPROBS, &n, err)) {
             return -1;
         }
+    }
+    if (wants && setup->no_logprobs) {
+        return error_set(err, "\"logprobs\" cannot be had with --device sim:BOARD, which computes nothing");
     }
     b->wants_logprobs = wants;
     b->n_top = wants ? (int32_t)n : 0;
@@ -241,7 +244,7 @@ static const char *parse(struct batch_request *b, const struct batch_setup *setu
         return INVALID;
     }
     if (batch_fields_check_unsupported(body, err) || batch_fields_apply(&b->params, body, setup->model->n_vocab, err) ||
-        take_logprobs(b, body, err) || take_any_prompt(b, setup, body, err)) {
+        take_logprobs(b, setup, body, err) || take_any_prompt(b, setup, body, err)) {
         return INVALID;
     }
     if (request_check_prompt(setup->model, &b->prompt, err)) {

@@ -21,6 +21,7 @@ struct batch_setup {
     const char *no_chat;                   /* why not */
     uint64_t seed;                         /* of the job */
     int no_bos, no_special;
+    int no_logprobs; /* simulated boards have none */
 };
 
 struct batch_request {

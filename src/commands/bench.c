@@ -5,11 +5,11 @@
  * warm-up are outside. With a depth it begins when all sequences have theirs. */
 #include "src/commands/bench.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/commands/bench_print.h"
+#include "src/commands/cancel.h"
 #include "src/commands/job.h"
 #include "src/commands/report.h"
 #include "src/core/clock.h"
@@ -80,21 +80,6 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP},
 };
 /* clang-format on */
-
-static volatile sig_atomic_t cancelled;
-
-static void on_signal(int signal_number)
-{
-    (void)signal_number;
-    cancelled = 1;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* -- the window -- */
 
@@ -174,7 +159,7 @@ static int run_test(struct bench *b, const struct bench_test *t, double *s, stru
     for (int32_t i = 0; i < t->n_streams; i++) {
         sequence_free(&b->sequences[i]);
     }
-    return status == 0 && cancelled ? error_set(err, "cancelled") : status;
+    return status == 0 && *cancel_flag() ? error_set(err, "cancelled") : status;
 }
 
 static int repeat(struct bench *b, struct bench_result *r, double *s, struct error *err)
@@ -282,7 +267,7 @@ static int prepare(struct bench *b, struct error *err)
     b->generator.on_token = on_token;
     b->generator.on_batch = on_batch;
     b->generator.context = b;
-    b->generator.cancel = &cancelled;
+    b->generator.cancel = cancel_flag();
     return 0;
 }
 
@@ -298,7 +283,7 @@ static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
     }
     job_gather_reports(&b->job, b->ranks);
     int status = cluster_agree(cluster, first ? prepare(b, err) : 0, err);
-    catch_signals();
+    cancel_catch_signals();
     if (!first) {
         stage_work(&b->job.stage);
     } else {

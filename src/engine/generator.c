@@ -11,9 +11,7 @@ int generator_init(struct generator *g, struct stage *stage, struct scheduler *s
     g->scheduler = scheduler;
     g->n_vocab = n_vocab;
     g->results = calloc((size_t)scheduler->n_slots, sizeof *g->results);
-    g->busy_s = calloc((size_t)stage->cluster->size, sizeof *g->busy_s);
-    if (!g->results || !g->busy_s) {
-        generator_free(g);
+    if (!g->results) {
         return error_set(err, "out of memory for the results of %d sequences", scheduler->n_slots);
     }
     if (sampler_init(&g->sampler, n_vocab, err)) {
@@ -27,7 +25,6 @@ void generator_free(struct generator *g)
 {
     sampler_free(g->sampler);
     free(g->results);
-    free(g->busy_s);
     memset(g, 0, sizeof *g);
 }
 
@@ -128,13 +125,6 @@ void generator_wake(struct generator *g)
     stage_wake(g->stage);
 }
 
-static void count_busy(struct generator *g, const struct batch *batch)
-{
-    for (int32_t i = 0; i < batch->header->n_stages; i++) {
-        g->busy_s[i] += (double)batch->times[i].busy_s;
-    }
-}
-
 static void fill_pipe(struct generator *g)
 {
     struct batch *batch;
@@ -177,7 +167,6 @@ void generator_run(struct generator *g)
         if (batch) {
             scheduler_returned(g->scheduler, batch);
             take_tokens(g, batch);
-            count_busy(g, batch);
             if (g->on_batch) {
                 g->on_batch(g->context, batch);
             }

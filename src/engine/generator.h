@@ -29,7 +29,6 @@ struct generator {
     struct sampler *sampler;        /* owned */
     struct sampler_result *results; /* [n_slots] owned: of the sequence in the slot, written by the compute thread */
     int32_t n_vocab;
-    double *busy_s; /* [ranks] owned: how long each has computed on the batches that came home */
     generator_token_fn on_token;
     generator_end_fn on_end;              /* NULL = nobody cares */
     generator_more_fn more;               /* NULL = all sequences are there from the start */
