@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LEARN_EVERY = 16 /* batches between two looks at what they cost */ };
+
 int generator_init(struct generator *g, struct stage *stage, struct scheduler *scheduler, int32_t n_vocab, struct error *err)
 {
     memset(g, 0, sizeof *g);
@@ -150,6 +152,26 @@ static void hand_back_ended(struct generator *g)
     }
 }
 
+/* What the slowest stage needed for a batch teaches the scheduler how to cut prompts. */
+static void learn_cost(struct generator *g, const struct batch *batch)
+{
+    const struct batch_header *h = batch->header;
+    double seconds = 0, pairs = 0;
+    for (int32_t i = 0; i < h->n_stages; i++) {
+        seconds = (double)batch->times[i].busy_s > seconds ? (double)batch->times[i].busy_s : seconds;
+    }
+    for (int32_t i = 0; i < h->n_rows; i++) {
+        pairs += batch->rows[i].position + 1;
+    }
+    struct batch_cost cost;
+    if (seconds > 0) {
+        cost_fit_add(&g->cost, h->n_rows, pairs, seconds);
+    }
+    if (h->number % LEARN_EVERY == 0 && cost_fit_get(&g->cost, &cost)) {
+        scheduler_set_cost(g->scheduler, &cost);
+    }
+}
+
 void generator_run(struct generator *g)
 {
     for (;;) {
@@ -165,6 +187,7 @@ void generator_run(struct generator *g)
         }
         struct batch *batch = stage_wait(g->stage);
         if (batch) {
+            learn_cost(g, batch);
             scheduler_returned(g->scheduler, batch);
             take_tokens(g, batch);
             if (g->on_batch) {

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include "src/engine/cost_fit.h"
 #include "src/engine/scheduler.h"
 #include "src/engine/stage.h"
 
@@ -28,6 +29,7 @@ struct generator {
     struct scheduler *scheduler;    /* borrowed */
     struct sampler *sampler;        /* owned */
     struct sampler_result *results; /* [n_slots] owned: of the sequence in the slot, written by the compute thread */
+    struct cost_fit cost;           /* of the batches so far */
     int32_t n_vocab;
     generator_token_fn on_token;
     generator_end_fn on_end;              /* NULL = nobody cares */

@@ -1,0 +1,21 @@
+/* Learns what a batch costs from the batches that came home. SPDX-License-Identifier: MIT
+ *
+ * Weighted least squares (relative errors, old batches fade) for the three numbers of struct batch_cost, none below zero. Which
+ * tokens come out does not depend on it: it only decides how prompts are cut. */
+#ifndef SRC_ENGINE_COST_FIT_H
+#define SRC_ENGINE_COST_FIT_H
+
+#include "src/engine/batch_cost.h"
+
+struct cost_fit {
+    double a[3][3], b[3]; /* sums of x x' and x t, x = (1, rows, pairs), each divided by t^2 */
+    double least, most;   /* rows of the smallest and the largest batch */
+    double n;             /* batches, faded like the sums */
+};
+
+/* A batch of `rows` rows that attended `pairs` positions took `seconds` (> 0) on its slowest stage. */
+void cost_fit_add(struct cost_fit *f, double rows, double pairs, double seconds);
+/* 1 and *out, or 0 while the batches so far were too few or too much alike to tell fixed cost and rows apart. */
+int cost_fit_get(const struct cost_fit *f, struct batch_cost *out);
+
+#endif
