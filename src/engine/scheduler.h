@@ -10,8 +10,8 @@
  * - The oldest prompt gets at least half of that time; the other half goes to the shortest ones behind it.
  * - Full pages are found again by what they hold (pages.h) and shared, also those of sequences that have ended. A page may be
  *   read by batches after the one that completes it; a prompt whose next page is being computed waits for it.
- * - When a sequence needs a page and there is none, the youngest sequence that is younger and has nothing in flight gives all of
- *   its pages back and waits again, in front; its prompt and answer so far are computed anew. So the oldest never waits for long.
+ * - When a sequence needs a page and there is none, the youngest gives all of its pages back as soon as nothing of it is in flight
+ *   and waits again, in front; its prompt and answer so far are computed anew. So the oldest never waits for long.
  *   One that has the pool for itself and finds it full stops as SEQUENCE_STOP_LENGTH, as does one whose prompt can never fit.
  *
  * None of this changes a token: rows do not depend on their neighbours or on the size of chunks. */

@@ -100,17 +100,16 @@ void scheduler_release(struct scheduler *s, struct sequence *q)
 
 /* -- preemption -- */
 
-/* The youngest that is younger than q and has nothing in flight; NULL = none. */
+/* The youngest of all that have a slot, so that those who wait are always younger; NULL when that is q itself, or has something
+ * in flight. */
 static struct sequence *victim_for(const struct scheduler *s, const struct sequence *q)
 {
-    struct sequence *youngest = NULL;
+    const struct sequence *youngest = q;
     for (int32_t i = 0; i < s->n_slots; i++) {
-        struct sequence *p = s->slots[i];
-        if (p && p->n_in_flight == 0 && p->n_pages > 0 && p->number > q->number && (!youngest || p->number > youngest->number)) {
-            youngest = p;
-        }
+        const struct sequence *p = s->slots[i];
+        youngest = p && p->number > youngest->number ? p : youngest;
     }
-    return youngest;
+    return youngest != q && youngest->n_in_flight == 0 ? s->slots[youngest->slot] : NULL;
 }
 
 static void preempt(struct scheduler *s, struct sequence *q)
