@@ -3,6 +3,8 @@
 
 #include "src/engine/scheduler_private.h"
 
+enum { MAX_PROMPTS = 128 /* with a slot at a time: more than one batch can have chunks of */ };
+
 static int32_t n_admitted(const struct scheduler *s)
 {
     return s->n_slots - s->n_free_slots;
@@ -57,7 +59,7 @@ static int fits(struct scheduler *s, const struct sequence *q)
 
 void scheduler_admit(struct scheduler *s)
 {
-    for (struct sequence *q; (q = s->waiting.first) && s->n_free_slots > 0;) {
+    for (struct sequence *q; (q = s->waiting.first) && s->n_free_slots > 0 && s->prompts.n < MAX_PROMPTS;) {
         if (q->stop == SEQUENCE_RUNNING && pages_for(q->n_ids) > s->pool.n_pages) {
             q->stop = SEQUENCE_STOP_LENGTH;
         }
