@@ -28,7 +28,9 @@ struct job_options {
     struct option_ints split; /* layers of each rank; not given = by bytes */
     int split_head;           /* index in "auto on off" */
     uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
+    uint64_t kv_memory;       /* bytes of KV cache a rank may have; 0 = n_ctx positions for each of n_slots */
     const char *trace;        /* file for a timeline of all ranks; NULL = none */
+    int no_sharing;           /* 1: no page is computed for two sequences; set by the command that measures */
     int32_t n_slots;          /* sequences at a time; set by the command */
 };
 void job_options_default(struct job_options *o);
@@ -56,6 +58,7 @@ struct job {
     struct device *devices;     /* [size] owned: what each rank computes with */
     struct board_link link;     /* simulated network; bytes_per_s 0 = none */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
+    int32_t n_pages;            /* of the KV pool, on every rank */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;
     struct thread_pool *pool;

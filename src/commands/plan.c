@@ -27,14 +27,40 @@ static uint64_t buffer_bytes(const struct model_config *c, const struct plan_opt
     return sizeof(float) * (rows * (widest + 2 * dim) + n_batches * rows * dim + logits);
 }
 
-static void measure(const struct gguf *file, const struct model_config *config, const struct plan_options *o,
+static uint64_t kv_bytes(const struct model_config *config, const struct plan_options *o, const struct slice_range *range,
+                         int32_t n_pages)
+{
+    struct segment_options so = {.max_rows = o->max_rows, .n_pages = n_pages, .k_type = o->k_type, .v_type = o->v_type};
+    return segment_kv_bytes(config, range->layer_first, range->layer_end, &so);
+}
+
+static void measure(const struct gguf *file, const struct model_config *config, const struct plan_options *o, int32_t n_pages,
                     struct plan_rank *rank)
 {
-    struct segment_options so = {
-        .max_rows = o->max_rows, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .k_type = o->k_type, .v_type = o->v_type};
+    rank->n_pages = n_pages;
     rank->weight_bytes = slice_bytes(file, config, &rank->range);
-    rank->kv_bytes = segment_kv_bytes(config, rank->range.layer_first, rank->range.layer_end, &so);
+    rank->kv_bytes = kv_bytes(config, o, &rank->range, n_pages);
     rank->buffer_bytes = buffer_bytes(config, o, &rank->range);
+}
+
+/* Pages of the pool, or -1: as many as kv_memory holds on the rank whose layers take the most. */
+static int32_t pool_pages(const struct model_config *config, const struct plan_options *o, const struct plan_rank *ranks,
+                          struct error *err)
+{
+    uint64_t page = 1;
+    if (o->kv_memory == 0) {
+        return plan_pages(o->n_ctx) * o->n_slots;
+    }
+    for (int32_t i = 0; i < o->n_ranks; i++) {
+        uint64_t bytes = kv_bytes(config, o, &ranks[i].range, 1);
+        page = bytes > page ? bytes : page;
+    }
+    if (o->kv_memory < page) {
+        return error_set(err, "--kv-memory is %llu bytes, a page of %d positions takes %llu", (unsigned long long)o->kv_memory,
+                         KV_PAGE, (unsigned long long)page);
+    }
+    uint64_t n = o->kv_memory / page;
+    return n < INT32_MAX ? (int32_t)n : INT32_MAX;
 }
 
 /* The same number of tiles for everybody, as far as they go. */
@@ -77,11 +103,14 @@ int plan_make(const struct gguf *file, const struct model_config *config, const 
                                               .vocab_first = slices[i].vocab_first,
                                               .vocab_end = slices[i].vocab_end,
                                               .embeds = i == 0};
-        measure(file, config, options, &ranks[i]);
+    }
+    int32_t n_pages = status == 0 ? pool_pages(config, options, ranks, err) : -1;
+    for (int32_t i = 0; n_pages > 0 && i < options->n_ranks; i++) {
+        measure(file, config, options, n_pages, &ranks[i]);
     }
     free(costs);
     free(slices);
-    return status;
+    return n_pages > 0 ? 0 : -1;
 }
 
 uint64_t plan_total(const struct plan_rank *rank)

@@ -11,13 +11,15 @@ struct plan_options {
     int32_t n_ranks;
     const struct option_ints *split; /* layers of each rank; NULL or not given = by bytes */
     int split_head;                  /* 1: every rank owns vocabulary rows */
-    int32_t n_ctx, n_slots;          /* KV pool: n_slots sequences of n_ctx positions */
+    int32_t n_ctx, n_slots;          /* KV pool: n_slots sequences of n_ctx positions, unless kv_memory says */
+    uint64_t kv_memory;              /* bytes of KV pages a rank may have; 0 = not given */
     int32_t max_rows, depth;         /* buffers */
     enum kv_type k_type, v_type;
 };
 
 struct plan_rank {
     struct slice_range range;
+    int32_t n_pages; /* of the KV pool: the same on every rank */
     uint64_t weight_bytes, kv_bytes;
     uint64_t buffer_bytes; /* batches, intermediates, logits */
 };
@@ -26,7 +28,7 @@ struct plan_rank {
 int32_t plan_pages(int32_t n_ctx);
 
 /* Fills ranks[n_ranks]. The layers are divided by --split or by the bytes that a token reads, the head counted on rank 0. -1 with
- * *err when the ranks do not suit the layers. */
+ * *err when the ranks do not suit the layers, or not one page fits kv_memory. */
 int plan_make(const struct gguf *file, const struct model_config *config, const struct plan_options *options,
               struct plan_rank *ranks, struct error *err);
 

@@ -143,6 +143,8 @@ static void generate(struct run *r)
     const struct sequence *q = &r->request.sequence;
     if (q->n_ids == r->job.options.n_ctx && q->stop == SEQUENCE_STOP_LENGTH) {
         log_info("the context of %d positions is full; -c N makes it larger", r->job.options.n_ctx);
+    } else if (q->n_ids < q->max_ids && q->stop == SEQUENCE_STOP_LENGTH) {
+        log_info("the KV cache of %d positions is full; --kv-memory BYTES makes it larger", r->job.n_pages * KV_PAGE);
     }
     stage_stop(&r->job.stage);
 }

@@ -10,6 +10,12 @@ static int32_t n_admitted(const struct scheduler *s)
     return s->n_slots - s->n_free_slots;
 }
 
+/* Pages of its prompt that others may have: all before the last row, which must be computed. */
+static int32_t most_shared(const struct scheduler *s, const struct sequence *q)
+{
+    return q->want_prompt_logits || s->options.no_sharing ? 0 : (q->n_ids - 1) / KV_PAGE;
+}
+
 /* -- coming and going -- */
 
 /* Pages that those with a slot still need for their prompts. */
@@ -26,7 +32,7 @@ static int64_t promised(const struct scheduler *s)
 static int32_t held_by_others(const struct scheduler *s, const struct sequence *q)
 {
     uint64_t content = PAGE_NOTHING;
-    int32_t n = 0, most = q->want_prompt_logits ? 0 : (q->n_ids - 1) / KV_PAGE;
+    int32_t n = 0, most = most_shared(s, q);
     for (int32_t i = 0; i < most; i++) {
         int32_t page = page_pool_find(&s->pool, content, q->ids + (size_t)i * KV_PAGE);
         if (page < 0) {
@@ -155,7 +161,7 @@ void scheduler_serve_lacking(struct scheduler *s)
 
 enum scheduler_share scheduler_share(struct scheduler *s, struct sequence *q, int32_t n_untold)
 {
-    int32_t most = q->want_prompt_logits ? 0 : (q->n_ids - 1) / KV_PAGE; /* the last row must be computed */
+    int32_t most = most_shared(s, q);
     while (q->n_pages < most && q->n_scheduled == q->n_pages * KV_PAGE && q->n_chained == q->n_pages) {
         int32_t page = page_pool_find(&s->pool, q->chain, q->ids + q->n_scheduled);
         if (page < 0) {
