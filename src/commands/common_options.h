@@ -74,7 +74,7 @@ uint64_t common_options_seed(struct common_options *o);
     {"--depth", OPTION_INT, offsetof(type, common.job.depth), 0, 64, NULL, "N", "batches in flight (default: ranks + 1)"}, \
     {"-ctk --cache-type-k", OPTION_CHOICE, offsetof(type, common.job.k_type), 0, 0, COMMON_KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"}, \
     {"-ctv --cache-type-v", OPTION_CHOICE, offsetof(type, common.job.v_type), 0, 0, COMMON_KV_TYPES, "TYPE", "values in the KV cache (default f16)"}, \
-    {"--kv-memory", OPTION_BYTES, offsetof(type, common.job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for -c positions)"}, \
+    {"--kv-memory", OPTION_BYTES, offsetof(type, common.job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for -c positions a request)"}, \
     {"--memory-limit", OPTION_BYTES, offsetof(type, common.job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"}
 
 #define COMMON_LOG_ROWS(type) \

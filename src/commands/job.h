@@ -30,6 +30,7 @@ struct job_options {
     uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
     uint64_t kv_memory;       /* bytes of KV cache a rank may have; 0 = n_ctx positions for each of n_slots */
     const char *trace;        /* file for a timeline of all ranks; NULL = none */
+    int no_sharing;           /* 1: no page is computed for two sequences; set by the command that measures */
     int32_t n_slots;          /* sequences at a time; set by the command */
     int no_sharing;           /* 1: equal beginnings of prompts are computed each time; set by the command */
 };
