@@ -49,7 +49,7 @@ int request_check_prompt(const struct request_model *m, const struct tokenizer_i
         return error_set(err, "the prompt is empty, expected at least one token");
     }
     if (prompt->n > (size_t)m->n_ctx) {
-        return error_set(err, "the prompt has %zu tokens, the context %d positions (-c)", prompt->n, m->n_ctx);
+        return error_set(err, "the prompt has %zu tokens, the context %d positions (-c, --kv-memory)", prompt->n, m->n_ctx);
     }
     return 0;
 }

@@ -36,7 +36,7 @@ for np in 2 3 4; do
     check "64 requests, $np ranks" batch $np "$work/$np" -np 8
     check "results of $np ranks" cmp "$work/1" "$work/$np"
 done
-for way in "-np 1" "-np 3 -ub 16" "-np 64 -b 32 --depth 1"; do
+for way in "-np 1" "-np 3 -ub 16" "-np 64 -b 32 --depth 1" "-np 64 --kv-memory 1M"; do
     # shellcheck disable=SC2086
     check "64 requests, $way" batch 2 "$work/way" $way
     check "results of $way" cmp "$work/1" "$work/way"
