@@ -17,6 +17,7 @@ enum { EXIT_USER_ERROR = 2 };
 /* argv[first..argc) are the command's options. 0, -1 with *err, or an exit status that needs no words. Collective. */
 typedef int (*command_fn)(struct cluster *cluster, int argc, char **argv, int first, struct error *err);
 
+/* clang-format off */
 static const struct {
     const char *name;
     command_fn run;
@@ -27,6 +28,7 @@ static const struct {
     {"info", command_info},
     {"tokenize", command_tokenize},
 };
+/* clang-format on */
 
 /* A mapped file that somebody cut short while it is in use. */
 static void on_sigbus(int signal_number)

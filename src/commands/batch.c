@@ -169,8 +169,8 @@ static int open_files(struct batch_job *j, struct error *err)
                : 0;
 }
 
-/* How many sequences when -np does not say: as many as have room in a cache that is no larger than the weights or SMALL_CACHE,
- * but a few in any case. By the file alone, so all ranks come to the same. */
+/* How many sequences when -np does not say: many when --kv-memory says what they share, else as many as have room in a cache that
+ * is no larger than the weights or SMALL_CACHE, but a few in any case. By the file alone, so all ranks come to the same. */
 static int choose_slots(struct job *job, struct error *err)
 {
     struct job_options *o = &job->options;
@@ -182,7 +182,8 @@ static int choose_slots(struct job *job, struct error *err)
                               .k_type = (enum kv_type)o->k_type,
                               .v_type = (enum kv_type)o->v_type};
     struct plan_rank all;
-    if (o->n_slots > 0) {
+    if (o->n_slots > 0 || o->kv_memory > 0) {
+        o->n_slots = o->n_slots > 0 ? o->n_slots : MAX_SLOTS;
         return 0;
     }
     if (plan_make(&job->file, &job->config, &po, &all, err)) {
@@ -224,6 +225,8 @@ static int prepare_generator(struct batch_job *j, struct error *err)
     if (!j->busy_s) {
         return error_set(err, "out of memory");
     }
+    int64_t n_cached = (int64_t)j->job.n_pages * KV_PAGE; /* a request may have the cache for itself, no more */
+    j->model.n_ctx = n_cached < j->model.n_ctx ? (int32_t)n_cached : j->model.n_ctx;
     j->generator.on_token = on_token;
     j->generator.on_end = on_end;
     j->generator.more = on_more;

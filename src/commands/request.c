@@ -49,7 +49,7 @@ int request_check_prompt(const struct request_model *m, const struct tokenizer_i
         return error_set(err, "the prompt is empty, expected at least one token");
     }
     if (prompt->n > (size_t)m->n_ctx) {
-        return error_set(err, "the prompt has %zu tokens, the context %d positions (-c)", prompt->n, m->n_ctx);
+        return error_set(err, "the prompt has %zu tokens, the context %d positions (-c, --kv-memory)", prompt->n, m->n_ctx);
     }
     return 0;
 }
@@ -59,14 +59,12 @@ int request_check_prompt(const struct request_model *m, const struct tokenizer_i
 int request_params_add_stop(struct request_params *p, const char *text, struct error *err)
 {
     char **stops = realloc(p->stops, sizeof *stops * ((size_t)p->n_stops + 1));
-    char *copy = strdup(text);
-    p->stops = stops ? stops : p->stops;
-    if (!stops || !copy) {
-        free(copy);
+    if (!stops) {
         return error_set(err, "out of memory");
     }
-    stops[p->n_stops++] = copy;
-    return 0;
+    p->stops = stops;
+    p->stops[p->n_stops] = strdup(text);
+    return p->stops[p->n_stops++] ? 0 : error_set(err, "out of memory");
 }
 
 int request_params_add_bias(struct request_params *p, int32_t id, float bias, struct error *err)

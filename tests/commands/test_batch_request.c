@@ -176,7 +176,7 @@ static void test_refused(void)
         {"{\"prompt\":\"a\",\"tools\":[{}]}", "invalid_request", "\"tools\" cannot be honoured"},
         {"{\"prompt\":\"a\",\"response_format\":{\"type\":\"json_object\"}}", "invalid_request", "\"response_format\" is "},
         {"{\"prompt\":\"0000000000000000000000000000000000000000000000000000000000000000000\"}", "context_length_exceeded",
-         "the prompt has 67 tokens, the context 64 positions (-c)"},
+         "the prompt has 67 tokens, the context 64 positions (-c, --kv-memory)"},
         {"{\"url\":\"/v1/completions\",\"body\":{\"prompt\":\"a\"}}", "invalid_request", "\"custom_id\" is missing"},
         {"{\"custom_id\":5,\"url\":\"/v1/completions\",\"body\":{\"prompt\":\"a\"}}", "invalid_request", "\"custom_id\" is 5"},
         {"{\"custom_id\":\"a\",\"url\":\"/v1/embeddings\",\"body\":{}}", "invalid_request", "\"url\" is not"},
