@@ -55,7 +55,7 @@ cmp -s "$work/ids" "$work/one" && failed "another seed gives the same ids" || pa
 
 # Nobody is faster than its board and its wire: 4.6 GB of weights a token at 273 GB/s x 0.85; 60 us and 16 kB at 117 MB/s a hop.
 for np in 1 4; do
-    args=(--json --split-head off --device $board)
+    args=(--json --split-head off --device "$board")
     [ $np = 4 ] && args+=(--sim-link 1gbe)
     run_ranks $np "${job[@]}" "${args[@]}" >"$work/json" 2>"$work/err"
     python3 - "$work/json" $np <<'END' && passed || failed "np $np: $(head -n 5 "$work/err")"
