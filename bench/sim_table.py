@@ -144,22 +144,44 @@ class Runs:
         start = ["mpirun", "-q", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
         return start + priority + [self.program]
 
+    def start(self, ranks, link, args):
+        """The program's output; it must succeed."""
+        if ranks > 1 and link:
+            args = args + ["--sim-link", link]
+        environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        done = subprocess.run(self.command(ranks) + args, env=environment, capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            sys.exit(done.stderr.strip() or f"the program ended with {done.returncode}")
+        return done.stdout
+
     def run(self, model, ranks, device, link, n_prompt, n_answer, *more):
         """Medians over the repeated runs: (prefill_s, seconds a token, hop_s)."""
         ids = ",".join(str(1 + i % 1000) for i in range(n_prompt))
         args = ["run", "-m", self.model_file(model), "--ids", ids, "-n", str(n_answer), "-c", str(n_prompt + n_answer), "-s", "1",
                 "--json", "-q", "--device", device, *more]
-        if ranks > 1 and link:
-            args += ["--sim-link", link]
-        environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
         results = []
         for _ in range(self.repeat):
-            done = subprocess.run(self.command(ranks) + args, env=environment, capture_output=True, text=True, timeout=600)
-            if done.returncode:
-                sys.exit(done.stderr.strip() or f"the program ended with {done.returncode}")
-            t = json.loads(done.stdout)["timings"]
+            t = json.loads(self.start(ranks, link, args))["timings"]
             results.append((t["prefill_s"], t["decode_s"] / max(t["decode_tokens"], 1), t["hop_s"]))
         return tuple(statistics.median(r[i] for r in results) for i in range(3))
+
+    def streams(self, model, ranks, device, link, n_streams, n_answer, *more):
+        """One run of llm bench: (tokens/s of all streams together, busy share by rank)."""
+        args = ["bench", "-m", self.model_file(model), "-p", "0", "-n", str(n_answer), "-ns", str(n_streams), "-r",
+                str(self.repeat), "-o", "json", "-q", "--device", device, *more]
+        test = json.loads(self.start(ranks, link, args))[0]
+        return test["median_ts"], test["rank_busy"]
+
+    def trace(self, model, ranks, device, link, requests, n_ctx, *more):
+        """Events of a run of llm batch on these requests."""
+        paths = [os.path.join(self.folder, name) for name in ("requests.jsonl", "results.jsonl", "trace.json")]
+        with open(paths[0], "w") as f:
+            f.writelines(json.dumps(r) + "\n" for r in requests)
+        args = ["batch", "-m", self.model_file(model), "-i", paths[0], "-o", paths[1], "--trace", paths[2], "-c", str(n_ctx), "-q",
+                "-np", "16", "-s", "1", "--device", device, *more]
+        self.start(ranks, link, args)
+        with open(paths[2]) as f:
+            return json.load(f)["traceEvents"]
 
 
 def line(what, measured, theory, share, goal):
@@ -213,6 +235,44 @@ def row_prefill_nx(runs):
 def row_prefill_agx(runs):
     prefill_rows(runs, "agx-orin-64", "10gbe", 2048)
     prefill_rows(runs, "agx-orin-64", "10gbe", 8192)
+
+
+def streams_rows(runs, device, link, ranks, title, goal, *variants):
+    model = Model("llama-3.1-8b", "q4_k_m")
+    print(f"llama-3.1-8b q4_k_m on {title}, {link}, 32 streams; share = busy, of the least busy and the busiest rank")
+    for more in variants:
+        rate, busy = runs.streams(model, ranks, device, link, 32, 64, *more)
+        line(f"  {ranks} ranks, {' '.join(more)}", f"{rate:.0f} tok/s", "", f"{min(busy):.2f}-{max(busy):.2f}", goal)
+
+
+def row_streams(runs):
+    for ranks, goal in ((4, ">=0.95"), (8, ">=0.92")):
+        streams_rows(runs, "sim:agx-orin-64", "10gbe", ranks, "agx-orin-64", goal, ("--split-head", "off"), ("--split-head", "on"))
+
+
+def row_uneven(runs):
+    boards = ("agx-orin-64", "agx-orin-32", "orin-nx-16", "orin-nano-8")
+    device = ",".join(f"sim:{b}" for b in boards)
+    streams_rows(runs, device, "1gbe", 4, "+".join(boards), "", ("--split-head", "off"), ("--split-head", "off", "--split", "9,11,6,6"))
+
+
+def row_prompt_enters(runs):
+    """A long prompt among 8 running streams: the time between two answers of the same group, with chunks in flight and after."""
+    model, ranks = Model("llama-3.1-8b", "q4_k_m"), 4
+    requests = [{"ids": [1 + i, 5, 6], "max_tokens": 150} for i in range(8)]
+    requests.append({"ids": [1 + i % 900 for i in range(4096)], "max_tokens": 2})
+    print("llama-3.1-8b q4_k_m on agx-orin-64, 10gbe, 4 ranks: 8 streams, a prompt of 4096 enters; gaps between a stream's tokens")
+    events = runs.trace(model, ranks, "sim:agx-orin-64", "10gbe", requests, 4352, "--split-head", "off")
+    rows = {e["args"]["batch"]: e["args"]["rows"] for e in events if e["name"] == "forward" and e["pid"] == 0}
+    heads = sorted((e["ts"] + e["dur"], e["args"]["batch"]) for e in events if e["name"] == "head" and e["pid"] == 0)
+    heads = [(at, batch) for at, batch in heads if rows[batch] > 0]
+    gaps = {True: [], False: []}
+    for (begin, _), (end, batch) in zip(heads[ranks:], heads[2 * ranks:]):  # every stream has a row in one batch of `ranks`
+        gaps[rows[batch] > 8].append((end - begin) / 1e3)
+    alone = statistics.median(gaps[False])
+    for name, found in (("while the prompt is computed", gaps[True]), ("without it", gaps[False])):
+        line(f"  {name}: median, 99th of 100", f"{statistics.median(found):.1f} ms", f"{sorted(found)[len(found) * 99 // 100]:.1f} ms",
+             f"{statistics.median(found) / alone:.2f}", "<=2" if found is gaps[True] else "")
 
 
 def main():

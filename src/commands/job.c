@@ -104,6 +104,9 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
         cluster_agree_equal(cluster, gguf_header_hash(&job->file), "the model file (header and sizes)", err)) {
         return -1;
     }
+    if (job_is_simulated(job) && cluster->rank == 0) {
+        log_info("simulated boards: times are by their profiles, the text means nothing");
+    }
     struct job_options *o = &job->options;
     if (o->n_ctx == 0) {
         o->n_ctx = job_default_ctx(&job->config);

@@ -192,17 +192,12 @@ static int report(struct run *r, struct error *err)
 /* Simulated boards have no logits to show. */
 static int check_simulated(const struct run *r, struct error *err)
 {
-    if (!job_is_simulated(&r->job)) {
+    int wants_file = r->options.logits_path != NULL;
+    if (!job_is_simulated(&r->job) || (!wants_file && r->options.common.sampling.n_logprobs == 0)) {
         return 0;
     }
-    if (r->options.logits_path || r->options.common.sampling.n_logprobs > 0) {
-        return error_set(err, "%s was given with --device sim:BOARD, which computes nothing: there are no logits",
-                         r->options.logits_path ? "--logits-out" : "--logprobs");
-    }
-    if (r->job.cluster->rank == 0) {
-        log_info("simulated boards: times are by their profiles, the text means nothing");
-    }
-    return 0;
+    return error_set(err, "%s was given with --device sim:BOARD, which computes nothing: there are no logits",
+                     wants_file ? "--logits-out" : "--logprobs");
 }
 
 static int run_all(struct run *r, struct cluster *cluster, struct error *err)
