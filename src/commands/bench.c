@@ -33,15 +33,16 @@ struct bench {
     struct generator generator;
     struct sequence *sequences;   /* [max_streams] owned */
     int32_t *ids;                 /* [max_ids] owned: a prompt under construction */
-    uint64_t random;              /* state of fill_ids */
     struct job_report *ranks;     /* [size] owned */
     int32_t max_streams, max_ids; /* over all tests */
 
+    uint64_t n_runs;               /* begun so far */
     const struct bench_test *test; /* under way */
     int has_depth;                 /* its depth is not through yet */
     int32_t n_to_wait_for;         /* sequences whose depth is not through */
     double begin_s, hops_s;        /* the window: its begin, and the stage's hops_s then */
     double *busy_s;                /* [size] owned: in the window, by rank */
+    double rounds_s;               /* from a batch's start to its return with its tokens, summed */
     uint64_t n_batches;
 };
 
@@ -62,6 +63,8 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Where and how to compute"},
     {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
     {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
+    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
+    {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
     {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
     {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
     {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
@@ -85,19 +88,22 @@ static const struct option table[] = {
 
 /* -- the window -- */
 
-/* Tokens that were in no prompt before, as pages of equal prompts may be shared; from a fixed seed, so the same in every run of
- * the program (a linear congruential generator; Source: Knuth, MMIX). */
-static void fill_ids(struct bench *b, int32_t *ids, int32_t n)
+/* Tokens [first, end) of a prompt: others for every run and stream, as pages of equal prompts are shared; the same each time that
+ * the program runs (Source: splitmix64, Steele, Lea and Flood, OOPSLA 2014). */
+static void fill_ids(const struct bench *b, int32_t stream, int32_t *ids, int32_t first, int32_t end)
 {
-    for (int32_t i = 0; i < n; i++) {
-        b->random = b->random * 6364136223846793005u + 1442695040888963407u;
-        ids[i] = (int32_t)((b->random >> 33) % (uint64_t)b->job.config.n_vocab);
+    for (int32_t i = first; i < end; i++) {
+        uint64_t x = ((b->n_runs << 40) ^ ((uint64_t)stream << 26) ^ (uint64_t)i) * 0x9e3779b97f4a7c15u;
+        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+        x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+        ids[i] = (int32_t)((x >> 33) % (uint64_t)b->job.config.n_vocab);
     }
 }
 
 static void begin_window(struct bench *b)
 {
     b->n_batches = 0;
+    b->rounds_s = 0;
     memset(b->busy_s, 0, sizeof *b->busy_s * (size_t)b->job.cluster->size);
     b->hops_s = b->job.stage.hops_s;
     b->begin_s = clock_now_s();
@@ -120,7 +126,7 @@ static void release(struct bench *b)
     int32_t n_prompt = bench_test_prompt(b->test);
     for (int32_t i = 0; i < b->test->n_streams; i++) {
         struct sequence *q = &b->sequences[i];
-        fill_ids(b, q->ids + q->n_ids, n_prompt - q->n_ids);
+        fill_ids(b, i, q->ids, q->n_ids, n_prompt);
         q->n_ids = q->n_prompt = n_prompt;
     }
     b->has_depth = 0;
@@ -133,6 +139,7 @@ static void on_batch(void *context, const struct batch *batch)
     for (int32_t i = 0; i < batch->header->n_stages; i++) {
         b->busy_s[i] += (double)batch->times[i].busy_s;
     }
+    b->rounds_s += clock_now_s() - batch->header->started_s;
     b->n_batches++;
     if (b->has_depth && b->n_to_wait_for == 0) {
         release(b);
@@ -144,11 +151,12 @@ static int run_test(struct bench *b, const struct bench_test *t, double *s, stru
 {
     int status = 0;
     int32_t n_first = t->n_depth ? t->n_depth : bench_test_prompt(t);
+    b->n_runs++;
     b->test = t;
     b->has_depth = t->n_depth > 0;
     b->n_to_wait_for = b->has_depth ? t->n_streams : 0;
     for (int32_t i = 0; i < t->n_streams && status == 0; i++) {
-        fill_ids(b, b->ids, n_first);
+        fill_ids(b, i, b->ids, 0, n_first);
         status = sequence_init(&b->sequences[i], b->ids, n_first, bench_test_ids(t), err);
         b->sequences[i].sampling.temperature = 0;
     }
@@ -174,6 +182,7 @@ static int repeat(struct bench *b, struct bench_result *r, double *s, struct err
     }
     r->wall_s += *s;
     r->hops_s += b->job.stage.hops_s - b->hops_s;
+    r->rounds_s += b->rounds_s;
     r->n_batches += b->n_batches;
     return 0;
 }

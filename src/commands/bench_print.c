@@ -213,6 +213,7 @@ static void add_ranks(json_t *o, const struct bench_subject *s, const struct ben
     json_object_set_new(o, "rank_busy", busy);
     json_object_set_new(o, "rank_wait", wait);
     json_object_set_new(o, "n_rounds", json_integer((json_int_t)r->n_batches));
+    json_object_set_new(o, "round_us", json_real(r->n_batches ? r->rounds_s / (double)r->n_batches * 1e6 : 0));
     json_object_set_new(o, "hop_us", json_real(hop_s(s, r) * 1e6));
 }
 
