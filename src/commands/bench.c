@@ -10,18 +10,18 @@
 
 #include "src/commands/bench_print.h"
 #include "src/commands/cancel.h"
-#include "src/commands/job.h"
+#include "src/commands/common_options.h"
 #include "src/commands/report.h"
 #include "src/core/clock.h"
 #include "src/core/log.h"
 #include "src/engine/generator.h"
 
 struct bench_options {
-    struct job_options job;
+    struct common_options common;
     struct bench_lists lists;
     int32_t n_repetitions;
     int format; /* enum bench_format */
-    int no_warmup, verbose, quiet, help;
+    int no_warmup;
 };
 
 struct bench {
@@ -47,12 +47,11 @@ struct bench {
 };
 
 #define AT(field) offsetof(struct bench_options, field)
-static const char KV_TYPES[] = "f32 f16 q8_0"; /* in the order of enum kv_type */
 
 /* clang-format off */
 static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "What to measure (lists: every combination is a test; 0 = none)"},
-    {"-m --model", OPTION_TEXT, AT(job.model), 0, 0, NULL, "FILE", "GGUF file, the same on every rank"},
+    COMMON_MODEL_ROWS(struct bench_options),
     {"-p --n-prompt", OPTION_INTS, AT(lists.prompts), 0, 1 << 24, NULL, "512,...", "prompt tokens (default 512)"},
     {"-n --n-gen", OPTION_INTS, AT(lists.gens), 0, 1 << 24, NULL, "128,...", "tokens written one by one (default 128)"},
     {"-pg", OPTION_TEXTS, AT(lists.pairs), 0, 0, NULL, "512,128", "a prompt and the tokens after it; may be given several times"},
@@ -60,28 +59,10 @@ static const struct option table[] = {
     {"-d --n-depth", OPTION_INTS, AT(lists.depths), 0, 1 << 24, NULL, "0,...", "positions that are there before, not counted (default 0)"},
     {"-r --repetitions", OPTION_INT, AT(n_repetitions), 1, 100000, NULL, "N", "repetitions of each test (default 5)"},
     {"--no-warmup", OPTION_FLAG, AT(no_warmup), 0, 0, NULL, NULL, "no short run before each test"},
-    {.kind = OPTION_GROUP, .help = "Where and how to compute"},
-    {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
-    {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
-    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
-    {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
-    {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
-    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
-    {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
-    {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},
-    {"-b --batch-size", OPTION_INT, AT(job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"},
-    {"-ub --ubatch-size", OPTION_INT, AT(job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; 128 with ranks)"},
-    {"--depth", OPTION_INT, AT(job.depth), 0, 64, NULL, "N", "batches in flight (default: ranks + 1)"},
-    {"-ctk --cache-type-k", OPTION_CHOICE, AT(job.k_type), 0, 0, KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"},
-    {"-ctv --cache-type-v", OPTION_CHOICE, AT(job.v_type), 0, 0, KV_TYPES, "TYPE", "values in the KV cache (default f16)"},
-    {"--kv-memory", OPTION_BYTES, AT(job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for all streams)"},
-    {"--memory-limit", OPTION_BYTES, AT(job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"},
+    COMMON_COMPUTE_ROWS(struct bench_options),
     {.kind = OPTION_GROUP, .help = "Output"},
     {"-o --output", OPTION_CHOICE, AT(format), 0, 0, "md csv json", "FORMAT", "md (mean and standard deviation), csv or json (default md)"},
-    {"--trace", OPTION_TEXT, AT(job.trace), 0, 0, NULL, "FILE", "write a timeline of all ranks, for ui.perfetto.dev or chrome://tracing"},
-    {"-v --verbose", OPTION_FLAG, AT(verbose), 0, 0, NULL, NULL, "say more on stderr"},
-    {"-q --quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, NULL, "only errors and warnings on stderr"},
-    {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
+    COMMON_LOG_ROWS(struct bench_options),
     {.kind = OPTION_GROUP},
 };
 /* clang-format on */
@@ -247,9 +228,10 @@ static int measure_all(struct bench *b, struct error *err)
 static int options_init(struct bench *b, int argc, char **argv, int first, struct error *err)
 {
     struct bench_options *o = &b->options;
-    job_options_default(&o->job);
+    common_options_default(&o->common);
     o->n_repetitions = 5;
-    if (options_parse(table, o, argc, argv, first, err) || bench_tests_make(&o->lists, &b->tests, &b->n_tests, err)) {
+    if (options_parse(table, o, argc, argv, first, err) || bench_tests_make(&o->lists, &b->tests, &b->n_tests, err) ||
+        common_options_check(&o->common, err)) {
         return -1;
     }
     for (int32_t i = 0; i < b->n_tests; i++) {
@@ -257,10 +239,9 @@ static int options_init(struct bench *b, int argc, char **argv, int first, struc
         b->max_ids = n_ids > b->max_ids ? n_ids : b->max_ids;
         b->max_streams = n_streams > b->max_streams ? n_streams : b->max_streams;
     }
-    o->job.n_ctx = b->max_ids;
-    o->job.n_slots = b->max_streams;
-    o->job.no_sharing = 1;
-    log_set_level(o->quiet ? LOG_QUIET : o->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    o->common.job.n_ctx = b->max_ids;
+    o->common.job.n_slots = b->max_streams;
+    o->common.job.no_sharing = 1;
     return 0;
 }
 
@@ -285,7 +266,7 @@ static int prepare(struct bench *b, struct error *err)
 static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
 {
     int first = cluster->rank == 0;
-    if (job_open(&b->job, cluster, &b->options.job, err) || job_start(&b->job, &b->generator, err)) {
+    if (job_open(&b->job, cluster, &b->options.common.job, err) || job_start(&b->job, &b->generator, err)) {
         return -1;
     }
     b->ranks = calloc((size_t)cluster->size, sizeof *b->ranks);
@@ -299,6 +280,7 @@ static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
         stage_work(&b->job.stage);
     } else {
         if (status == 0) {
+            common_options_warn(&b->options.common);
             report_partition(&b->job);
             status = measure_all(b, err);
         }
@@ -327,7 +309,7 @@ int command_bench(struct cluster *cluster, int argc, char **argv, int first, str
         fatal("out of memory");
     }
     int status = cluster_agree(cluster, options_init(b, argc, argv, first, err), err);
-    if (status == 0 && b->options.help) {
+    if (status == 0 && b->options.common.help) {
         if (cluster->rank == 0) {
             options_print_help(stdout,
                                "Usage: llm bench -m FILE [options]\n"
