@@ -8,12 +8,13 @@ import argparse
 import csv
 import json
 import os
-import platform
 import random
 import shutil
 import statistics
 import subprocess
 import sys
+
+from machine import commit, machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -56,21 +57,6 @@ def theirs(a, threads, prompt, answer):
     command = [a.llama_bench, "-m", a.model, "-p", str(prompt), "-n", str(answer), "-t", str(threads), "-r", "1", "-o", "json"]
     rows = json.loads(run(command))
     return rows[0]["avg_ts"]
-
-
-def machine():
-    model = ""
-    with open("/proc/cpuinfo") as f:
-        for line in f:
-            if line.startswith(("model name", "Hardware")):
-                model = line.split(":", 1)[1].strip()
-                break
-    return "%s, %d cores, %s" % (model or platform.machine(), os.cpu_count(), platform.release())
-
-
-def commit():
-    done = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 def main():

@@ -10,18 +10,18 @@
 
 #include "src/commands/bench_print.h"
 #include "src/commands/cancel.h"
-#include "src/commands/job.h"
+#include "src/commands/common_options.h"
 #include "src/commands/report.h"
 #include "src/core/clock.h"
 #include "src/core/log.h"
 #include "src/engine/generator.h"
 
 struct bench_options {
-    struct job_options job;
+    struct common_options common;
     struct bench_lists lists;
     int32_t n_repetitions;
     int format; /* enum bench_format */
-    int no_warmup, verbose, quiet, help;
+    int no_warmup;
 };
 
 struct bench {
@@ -33,25 +33,25 @@ struct bench {
     struct generator generator;
     struct sequence *sequences;   /* [max_streams] owned */
     int32_t *ids;                 /* [max_ids] owned: a prompt under construction */
-    uint64_t random;              /* state of fill_ids */
     struct job_report *ranks;     /* [size] owned */
     int32_t max_streams, max_ids; /* over all tests */
 
+    uint64_t n_runs;               /* begun so far */
     const struct bench_test *test; /* under way */
     int has_depth;                 /* its depth is not through yet */
     int32_t n_to_wait_for;         /* sequences whose depth is not through */
     double begin_s, hops_s;        /* the window: its begin, and the stage's hops_s then */
     double *busy_s;                /* [size] owned: in the window, by rank */
+    double rounds_s;               /* from a batch's start to its return with its tokens, summed */
     uint64_t n_batches;
 };
 
 #define AT(field) offsetof(struct bench_options, field)
-static const char KV_TYPES[] = "f32 f16 q8_0"; /* in the order of enum kv_type */
 
 /* clang-format off */
 static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "What to measure (lists: every combination is a test; 0 = none)"},
-    {"-m --model", OPTION_TEXT, AT(job.model), 0, 0, NULL, "FILE", "GGUF file, the same on every rank"},
+    COMMON_MODEL_ROWS(struct bench_options),
     {"-p --n-prompt", OPTION_INTS, AT(lists.prompts), 0, 1 << 24, NULL, "512,...", "prompt tokens (default 512)"},
     {"-n --n-gen", OPTION_INTS, AT(lists.gens), 0, 1 << 24, NULL, "128,...", "tokens written one by one (default 128)"},
     {"-pg", OPTION_TEXTS, AT(lists.pairs), 0, 0, NULL, "512,128", "a prompt and the tokens after it; may be given several times"},
@@ -59,45 +59,32 @@ static const struct option table[] = {
     {"-d --n-depth", OPTION_INTS, AT(lists.depths), 0, 1 << 24, NULL, "0,...", "positions that are there before, not counted (default 0)"},
     {"-r --repetitions", OPTION_INT, AT(n_repetitions), 1, 100000, NULL, "N", "repetitions of each test (default 5)"},
     {"--no-warmup", OPTION_FLAG, AT(no_warmup), 0, 0, NULL, NULL, "no short run before each test"},
-    {.kind = OPTION_GROUP, .help = "Where and how to compute"},
-    {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
-    {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
-    {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
-    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
-    {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
-    {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},
-    {"-b --batch-size", OPTION_INT, AT(job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"},
-    {"-ub --ubatch-size", OPTION_INT, AT(job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; 128 with ranks)"},
-    {"--depth", OPTION_INT, AT(job.depth), 0, 64, NULL, "N", "batches in flight (default: ranks + 1)"},
-    {"-ctk --cache-type-k", OPTION_CHOICE, AT(job.k_type), 0, 0, KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"},
-    {"-ctv --cache-type-v", OPTION_CHOICE, AT(job.v_type), 0, 0, KV_TYPES, "TYPE", "values in the KV cache (default f16)"},
-    {"--kv-memory", OPTION_BYTES, AT(job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for all streams)"},
-    {"--memory-limit", OPTION_BYTES, AT(job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"},
+    COMMON_COMPUTE_ROWS(struct bench_options),
     {.kind = OPTION_GROUP, .help = "Output"},
     {"-o --output", OPTION_CHOICE, AT(format), 0, 0, "md csv json", "FORMAT", "md (mean and standard deviation), csv or json (default md)"},
-    {"--trace", OPTION_TEXT, AT(job.trace), 0, 0, NULL, "FILE", "write a timeline of all ranks, for ui.perfetto.dev or chrome://tracing"},
-    {"-v --verbose", OPTION_FLAG, AT(verbose), 0, 0, NULL, NULL, "say more on stderr"},
-    {"-q --quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, NULL, "only errors and warnings on stderr"},
-    {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
+    COMMON_LOG_ROWS(struct bench_options),
     {.kind = OPTION_GROUP},
 };
 /* clang-format on */
 
 /* -- the window -- */
 
-/* Tokens that were in no prompt before, as pages of equal prompts may be shared; from a fixed seed, so the same in every run of
- * the program (a linear congruential generator; Source: Knuth, MMIX). */
-static void fill_ids(struct bench *b, int32_t *ids, int32_t n)
+/* Tokens [first, end) of a prompt: others for every run and stream, as pages of equal prompts are shared; the same each time that
+ * the program runs (Source: splitmix64, Steele, Lea and Flood, OOPSLA 2014). */
+static void fill_ids(const struct bench *b, int32_t stream, int32_t *ids, int32_t first, int32_t end)
 {
-    for (int32_t i = 0; i < n; i++) {
-        b->random = b->random * 6364136223846793005u + 1442695040888963407u;
-        ids[i] = (int32_t)((b->random >> 33) % (uint64_t)b->job.config.n_vocab);
+    for (int32_t i = first; i < end; i++) {
+        uint64_t x = ((b->n_runs << 40) ^ ((uint64_t)stream << 26) ^ (uint64_t)i) * 0x9e3779b97f4a7c15u;
+        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+        x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+        ids[i] = (int32_t)((x >> 33) % (uint64_t)b->job.config.n_vocab);
     }
 }
 
 static void begin_window(struct bench *b)
 {
     b->n_batches = 0;
+    b->rounds_s = 0;
     memset(b->busy_s, 0, sizeof *b->busy_s * (size_t)b->job.cluster->size);
     b->hops_s = b->job.stage.hops_s;
     b->begin_s = clock_now_s();
@@ -120,7 +107,7 @@ static void release(struct bench *b)
     int32_t n_prompt = bench_test_prompt(b->test);
     for (int32_t i = 0; i < b->test->n_streams; i++) {
         struct sequence *q = &b->sequences[i];
-        fill_ids(b, q->ids + q->n_ids, n_prompt - q->n_ids);
+        fill_ids(b, i, q->ids, q->n_ids, n_prompt);
         q->n_ids = q->n_prompt = n_prompt;
     }
     b->has_depth = 0;
@@ -133,6 +120,7 @@ static void on_batch(void *context, const struct batch *batch)
     for (int32_t i = 0; i < batch->header->n_stages; i++) {
         b->busy_s[i] += (double)batch->times[i].busy_s;
     }
+    b->rounds_s += clock_now_s() - batch->header->started_s;
     b->n_batches++;
     if (b->has_depth && b->n_to_wait_for == 0) {
         release(b);
@@ -144,11 +132,12 @@ static int run_test(struct bench *b, const struct bench_test *t, double *s, stru
 {
     int status = 0;
     int32_t n_first = t->n_depth ? t->n_depth : bench_test_prompt(t);
+    b->n_runs++;
     b->test = t;
     b->has_depth = t->n_depth > 0;
     b->n_to_wait_for = b->has_depth ? t->n_streams : 0;
     for (int32_t i = 0; i < t->n_streams && status == 0; i++) {
-        fill_ids(b, b->ids, n_first);
+        fill_ids(b, i, b->ids, 0, n_first);
         status = sequence_init(&b->sequences[i], b->ids, n_first, bench_test_ids(t), err);
         b->sequences[i].sampling.temperature = 0;
     }
@@ -174,6 +163,7 @@ static int repeat(struct bench *b, struct bench_result *r, double *s, struct err
     }
     r->wall_s += *s;
     r->hops_s += b->job.stage.hops_s - b->hops_s;
+    r->rounds_s += b->rounds_s;
     r->n_batches += b->n_batches;
     return 0;
 }
@@ -238,9 +228,10 @@ static int measure_all(struct bench *b, struct error *err)
 static int options_init(struct bench *b, int argc, char **argv, int first, struct error *err)
 {
     struct bench_options *o = &b->options;
-    job_options_default(&o->job);
+    common_options_default(&o->common);
     o->n_repetitions = 5;
-    if (options_parse(table, o, argc, argv, first, err) || bench_tests_make(&o->lists, &b->tests, &b->n_tests, err)) {
+    if (options_parse(table, o, argc, argv, first, err) || bench_tests_make(&o->lists, &b->tests, &b->n_tests, err) ||
+        common_options_check(&o->common, err)) {
         return -1;
     }
     for (int32_t i = 0; i < b->n_tests; i++) {
@@ -248,10 +239,9 @@ static int options_init(struct bench *b, int argc, char **argv, int first, struc
         b->max_ids = n_ids > b->max_ids ? n_ids : b->max_ids;
         b->max_streams = n_streams > b->max_streams ? n_streams : b->max_streams;
     }
-    o->job.n_ctx = b->max_ids;
-    o->job.n_slots = b->max_streams;
-    o->job.no_sharing = 1;
-    log_set_level(o->quiet ? LOG_QUIET : o->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    o->common.job.n_ctx = b->max_ids;
+    o->common.job.n_slots = b->max_streams;
+    o->common.job.no_sharing = 1;
     return 0;
 }
 
@@ -276,7 +266,7 @@ static int prepare(struct bench *b, struct error *err)
 static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
 {
     int first = cluster->rank == 0;
-    if (job_open(&b->job, cluster, &b->options.job, err) || job_start(&b->job, &b->generator, err)) {
+    if (job_open(&b->job, cluster, &b->options.common.job, err) || job_start(&b->job, &b->generator, err)) {
         return -1;
     }
     b->ranks = calloc((size_t)cluster->size, sizeof *b->ranks);
@@ -290,6 +280,7 @@ static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
         stage_work(&b->job.stage);
     } else {
         if (status == 0) {
+            common_options_warn(&b->options.common);
             report_partition(&b->job);
             status = measure_all(b, err);
         }
@@ -318,7 +309,7 @@ int command_bench(struct cluster *cluster, int argc, char **argv, int first, str
         fatal("out of memory");
     }
     int status = cluster_agree(cluster, options_init(b, argc, argv, first, err), err);
-    if (status == 0 && b->options.help) {
+    if (status == 0 && b->options.common.help) {
         if (cluster->rank == 0) {
             options_print_help(stdout,
                                "Usage: llm bench -m FILE [options]\n"

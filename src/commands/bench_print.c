@@ -91,23 +91,35 @@ static double hop_s(const struct bench_subject *s, const struct bench_result *r)
 
 static const char *const table_head[] = {"model", "size", "params", "ranks", "threads", "device", "streams", "test", "t/s"};
 static const int table_width[] = {24, 11, 9, 5, 7, 9, 7, 22, 20};
-enum { TABLE_COLUMNS = sizeof table_head / sizeof *table_head };
+enum { TABLE_DEVICE = 5, TABLE_COLUMNS = sizeof table_head / sizeof *table_head };
 
-static int print_row(const char *const *cells)
+/* Wide enough for the devices, which are the same in all rows. */
+static int width_of(const struct bench_subject *s, int column)
+{
+    char devices[160];
+    devices_text(s, devices, sizeof devices);
+    int n = (int)strlen(devices);
+    return column == TABLE_DEVICE && n > table_width[column] ? n : table_width[column];
+}
+
+static void print_row(const struct bench_subject *s, const char *const *cells)
 {
     for (int i = 0; i < TABLE_COLUMNS; i++) {
         /* The sign in the last column takes two bytes and one place. */
-        printf(i ? " %*s |" : "| %-*s |", table_width[i] + (strstr(cells[i], "\u00b1") != NULL), cells[i]);
+        printf(i ? " %*s |" : "| %-*s |", width_of(s, i) + (strstr(cells[i], "\u00b1") != NULL), cells[i]);
     }
-    return putchar('\n');
+    putchar('\n');
 }
 
-static void print_table_head(void)
+static void print_table_head(const struct bench_subject *s)
 {
-    print_row(table_head);
+    print_row(s, table_head);
     for (int i = 0; i < TABLE_COLUMNS; i++) {
-        static const char dashes[] = "----------------------------------------";
-        printf(i ? " %.*s: |" : "| %.*s |", table_width[i] - (i > 0), dashes);
+        fputs(i ? " " : "| ", stdout);
+        for (int n = width_of(s, i) - (i > 0); n > 0; n--) {
+            putchar('-');
+        }
+        fputs(i ? ": |" : " |", stdout);
     }
     putchar('\n');
 }
@@ -127,7 +139,7 @@ static void print_table_row(const struct bench_subject *s, const struct bench_re
     snprintf(streams, sizeof streams, "%d", r->test.n_streams);
     bench_test_name(&r->test, test, sizeof test);
     snprintf(speed, sizeof speed, "%.2f \u00b1 %.2f", rate.mean, rate.sd);
-    print_row((const char *const[]){model, size, params, ranks, threads, devices, streams, test, speed});
+    print_row(s, (const char *const[]){model, size, params, ranks, threads, devices, streams, test, speed});
 }
 
 /* -- CSV and JSON: the same fields -- */
@@ -213,6 +225,7 @@ static void add_ranks(json_t *o, const struct bench_subject *s, const struct ben
     json_object_set_new(o, "rank_busy", busy);
     json_object_set_new(o, "rank_wait", wait);
     json_object_set_new(o, "n_rounds", json_integer((json_int_t)r->n_batches));
+    json_object_set_new(o, "round_us", json_real(r->n_batches ? r->rounds_s / (double)r->n_batches * 1e6 : 0));
     json_object_set_new(o, "hop_us", json_real(hop_s(s, r) * 1e6));
 }
 
@@ -275,7 +288,7 @@ int bench_print(struct bench_subject *s, const struct bench_result *result, stru
     int first = s->n_printed++ == 0;
     if (s->format == BENCH_MD) {
         if (first) {
-            print_table_head();
+            print_table_head(s);
         }
         print_table_row(s, result);
         return flush(err);

@@ -16,6 +16,7 @@ struct bench_result {
     double *busy_s;     /* [n_ranks] owned: the rank computed, all repetitions */
     double wall_s;      /* all repetitions; depths and warm-up are in none of these */
     double hops_s;      /* batches on the way between stages, summed */
+    double rounds_s;    /* batches from their start to their return with tokens, summed */
     uint64_t n_batches; /* that went round */
 };
 

@@ -169,7 +169,10 @@ void scheduler_settle(struct scheduler *s)
     let_go(s, &s->prompts);
     for (struct sequence *q = s->landed.first, *next; q; q = next) {
         next = q->next;
-        if (q->n_ids > q->n_scheduled) {
+        if (q->n_ids > q->n_scheduled + 1) { /* its caller gave it more than the token */
+            s->n_running--;
+            scheduler_move(s, q, SEQUENCE_PROMPT);
+        } else if (q->n_ids > q->n_scheduled) {
             scheduler_move(s, q, SEQUENCE_READY);
         }
     }

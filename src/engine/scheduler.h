@@ -13,6 +13,8 @@
  * - When a sequence needs a page and there is none, the youngest gives all of its pages back as soon as nothing of it is in
  * flight and waits again, in front; its prompt and answer so far are computed anew. So the oldest never waits for long. One that
  * has the pool for itself and finds it full stops as SEQUENCE_STOP_LENGTH, as does one whose prompt can never fit.
+ * - When its batch has come home a sequence may be given more than the one token (n_ids): the rest is computed as a prompt. One
+ * that was given nothing stays where it is.
  *
  * None of this changes a token: rows do not depend on their neighbours or on the size of chunks. */
 #ifndef SRC_ENGINE_SCHEDULER_H

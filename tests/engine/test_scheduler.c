@@ -197,6 +197,11 @@ static void come_home(void)
         if (q->n_ids < q->max_ids) {
             sequence_append(q, next_token(prefix_of(q, q->n_ids)));
         }
+        if (random_below(10) == 0) { /* its caller knows more than the one token */
+            for (int32_t more = random_below(40); more > 0 && q->n_ids < q->max_ids; more--) {
+                sequence_append(q, next_token(prefix_of(q, q->n_ids)));
+            }
+        }
         if (q->n_ids == q->max_ids) {
             q->stop = SEQUENCE_STOP_LENGTH;
         }

@@ -34,7 +34,7 @@ def from_csv(path):
             r[name] = [float(x) for x in r[name].split()]
         for name in ("rank_hosts", "rank_layers"):
             r[name] = r[name].split()
-        for name in ("avg_ts", "stddev_ts", "median_ts", "min_ts", "max_ts", "hop_us", "avg_ns"):
+        for name in ("avg_ts", "stddev_ts", "median_ts", "min_ts", "max_ts", "hop_us", "round_us", "avg_ns"):
             r[name] = float(r[name])
         for name in ("n_ranks", "n_streams"):
             r[name] = int(r[name])
@@ -58,6 +58,7 @@ def check_records(rows, ranks):
         check(len(r["rank_hosts"]) == len(r["rank_busy"]) == len(r["rank_layers"]) == ranks, "%s: ranks %s" % (name, r))
         check(all(0 < b <= 1.001 for b in r["rank_busy"]), "%s: busy %s" % (name, r["rank_busy"]))
         check((r["hop_us"] > 0) == (ranks > 1), "%s: %g us between ranks" % (name, r["hop_us"]))
+        check(r["hop_us"] * ranks < r["round_us"], "%s: rounds of %g us, hops of %g us" % (name, r["round_us"], r["hop_us"]))
 
 
 def check_table(path, ranks):
