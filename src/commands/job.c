@@ -12,7 +12,6 @@
 
 enum { DEFAULT_CTX = 4096, DEFAULT_ROWS = 512, DEFAULT_CHUNK_PIPELINE = 128, MB = 1000000 };
 enum { NEED_WORDS_LISTED = 16384 /* biased and penalised tokens that a batch can name */ };
-enum { SPLIT_HEAD_AUTO, SPLIT_HEAD_ON, SPLIT_HEAD_OFF }; /* "auto on off" */
 
 void job_options_default(struct job_options *o)
 {
@@ -58,7 +57,10 @@ static int open_file(struct job *job, struct error *err)
     if (gguf_open(&job->file, job->options.model, err)) {
         return -1;
     }
-    return model_config_init(&job->config, &job->file, err) ? error_prefix(err, "%s", job->options.model) : 0;
+    if (model_config_init(&job->config, &job->file, err)) {
+        return error_prefix(err, "%s", job->options.model);
+    }
+    return slice_sizes_init(&job->sizes, &job->file, &job->config, err);
 }
 
 static int32_t smallest(int32_t a, int32_t b, int32_t c)
@@ -102,11 +104,12 @@ static int divide(struct job *job, struct error *err)
     const struct job_options *o = &job->options;
     struct plan_options po = {.n_ranks = job->cluster->size,
                               .split = &o->split,
-                              .split_head = o->split_head == SPLIT_HEAD_ON,
                               .n_ctx = o->n_ctx,
                               .n_slots = o->n_slots,
                               .max_rows = o->max_rows,
                               .depth = o->depth,
+                              .chunk = o->chunk,
+                              .split_head = o->split_head,
                               .k_type = (enum kv_type)o->k_type,
                               .v_type = (enum kv_type)o->v_type};
     job->plan = calloc((size_t)po.n_ranks, sizeof *job->plan);
@@ -114,7 +117,7 @@ static int divide(struct job *job, struct error *err)
     if (!job->plan || !job->owners) {
         return error_set(err, "out of memory");
     }
-    if (plan_make(&job->file, &job->config, &po, job->plan, err)) {
+    if (plan_make(&job->sizes, &job->config, &po, job->plan, err)) {
         return -1;
     }
     for (int32_t i = 0; i < po.n_ranks; i++) {
@@ -274,6 +277,7 @@ void job_close(struct job *job)
     topology_free(job->topology);
     free(job->plan);
     free(job->owners);
+    slice_sizes_free(&job->sizes);
     model_config_free(&job->config);
     gguf_close(&job->file);
     memset(job, 0, sizeof *job);

@@ -21,10 +21,12 @@ struct job_options {
     int32_t n_threads;  /* 0 = the rank's share of the node's cores */
     int k_type, v_type; /* enum kv_type */
     const char *isa;
-    struct option_ints split; /* layers of each rank; not given = by bytes */
-    int split_head;           /* index in "auto on off" */
-    uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
-    int32_t n_slots;          /* sequences at a time; set by the command */
+    struct option_ints split;  /* layers of each rank; not given = by bytes */
+    uint64_t memory_limit;     /* bytes a rank may take; 0 = what the node has */
+    int32_t n_slots;           /* sequences at a time; set by the command */
+    int objective, split_head; /* enum partition_objective, enum plan_split_head */
+    struct option_ints mix;    /* tokens of a typical prompt and answer; not given = 512,128 */
+    int calibrate;             /* 1: measure the ranks' speeds anew */
 };
 void job_options_default(struct job_options *o);
 /* Context when none is asked for: min(model's, 4096). */
@@ -48,6 +50,7 @@ struct job {
     struct job_options options;
     struct gguf file;
     struct model_config config;
+    struct slice_sizes sizes;
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;

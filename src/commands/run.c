@@ -286,10 +286,7 @@ static struct run_timings timings_of(const struct run *r)
                             .decode_tokens = n_answer > 1 ? n_answer - 1 : 0,
                             .decode_s = n_answer > 1 ? r->end_s - first_s : 0,
                             .hop_s = size > 1 && stage->n_rounds ? stage->hops_s / (double)stage->n_rounds / size : 0,
-                            .bytes_per_token = slice_head_bytes(&r->job.file)};
-    for (int32_t i = 0; i < r->job.config.n_layers; i++) {
-        t.bytes_per_token += slice_layer_bytes(&r->job.file, i);
-    }
+                            .bytes_per_token = slice_token_bytes(&r->job.sizes)};
     return t;
 }
 
