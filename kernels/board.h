@@ -31,8 +31,8 @@ struct board_link {
     double latency_s, bytes_per_s;
 };
 
-/* name: a profile that comes with the program ("orin-nx-16") or the path of a file in the same format. The message of an unknown
- * one lists the known ones. */
+/* name: a profile that comes with the program ("orin-nx-16", kernels/sim/boards/), or the path of a file in the same format (with a
+ * / or ending in .board or .link). The message of an unknown one lists the known ones; of a bad file it begins with "file:line". */
 int board_find(const char *name, struct board *out, struct error *err);
 int board_link_find(const char *name, struct board_link *out, struct error *err);
 
