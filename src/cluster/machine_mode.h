@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /* One line, "cpu ...; board ...; governor ...; cpus ...; power mode ...; gpu ...", of what Linux and L4T tell without root:
- * /proc/cpuinfo, /proc/device-tree/model, cpufreq's governor and maximum, the processors that are on, nvpmodel's status, limits of
- * GPU clocks. What is not there is left out. `root` goes before the paths ("" = this machine). */
+ * /proc/cpuinfo, /proc/device-tree/model, cpufreq's governor and maximum, the processors that are on, nvpmodel's status, limits
+ * of GPU clocks. What is not there is left out. `root` goes before the paths ("" = this machine). */
 void machine_mode_text(const char *root, char *text, size_t size);
 
 #endif

@@ -15,8 +15,8 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* One way of a message of n bytes: the median of the rounds, halved. `leads` sends first. The waits poll, as the message loop does
- * while it is busy. */
+/* One way of a message of n bytes: the median of the rounds, halved. `leads` sends first. The waits poll, as the message loop
+ * does while it is busy. */
 static double one_way_s(MPI_Comm comm, int peer, int leads, char *buffer, int n, int n_rounds)
 {
     double times[SMALL_ROUNDS];

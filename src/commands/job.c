@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/commands/calibrate.h"
+#include "src/commands/divide.h"
 #include "src/commands/loading.h"
 #include "src/core/clock.h"
 #include "src/core/log.h"
@@ -34,8 +36,8 @@ int32_t job_default_chunk(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx,  o->max_rows, o->chunk,      o->depth,   o->k_type,
-                              o->v_type, o->n_slots,  o->split_head, BATCH_MAGIC};
+    const int64_t values[] = {o->n_ctx,   o->max_rows,   o->chunk,     o->depth,     o->k_type,  o->v_type,
+                              o->n_slots, o->split_head, o->objective, o->calibrate, BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
@@ -99,34 +101,6 @@ static const struct plan_rank *mine(const struct job *job)
     return &job->plan[job->cluster->rank];
 }
 
-static int divide(struct job *job, struct error *err)
-{
-    const struct job_options *o = &job->options;
-    struct plan_options po = {.n_ranks = job->cluster->size,
-                              .split = &o->split,
-                              .n_ctx = o->n_ctx,
-                              .n_slots = o->n_slots,
-                              .max_rows = o->max_rows,
-                              .depth = o->depth,
-                              .chunk = o->chunk,
-                              .split_head = o->split_head,
-                              .k_type = (enum kv_type)o->k_type,
-                              .v_type = (enum kv_type)o->v_type};
-    job->plan = calloc((size_t)po.n_ranks, sizeof *job->plan);
-    job->owners = calloc((size_t)po.n_ranks, sizeof *job->owners);
-    if (!job->plan || !job->owners) {
-        return error_set(err, "out of memory");
-    }
-    if (plan_make(&job->sizes, &job->config, &po, job->plan, err)) {
-        return -1;
-    }
-    for (int32_t i = 0; i < po.n_ranks; i++) {
-        job->owners[i] = (struct stage_owner){.vocab_first = job->plan[i].range.vocab_first,
-                                              .vocab_end = job->plan[i].range.vocab_end};
-    }
-    return 0;
-}
-
 /* 1 when ranks behind rank 0 own vocabulary rows. */
 static int head_is_divided(const struct job *job)
 {
@@ -173,7 +147,7 @@ static void bind_compute(void *context)
     bind_worker(context, 0);
 }
 
-static int make_backend(struct job *job, struct error *err)
+static int make_threads(struct job *job, struct error *err)
 {
     struct cluster *c = job->cluster;
     int32_t n_threads = job->options.n_threads;
@@ -188,11 +162,23 @@ static int make_backend(struct job *job, struct error *err)
         log_verbose("rank %d (%s): %d thread%s on processing units %s", c->rank, c->peers[c->rank].host, n_threads,
                     n_threads == 1 ? "" : "s", cores);
     }
-    if (thread_pool_init(&job->pool, n_threads, bind_worker, job, err) ||
-        backend_cpu_create(&job->backend, job->options.isa, job->pool, job->options.max_rows, err)) {
-        return -1;
-    }
-    return 0;
+    return thread_pool_init(&job->pool, n_threads, bind_worker, job, err);
+}
+
+int job_start_threads(struct job *job, struct error *err)
+{
+    return cluster_agree(job->cluster, make_threads(job, err), err);
+}
+
+static int make_backend(struct job *job, struct error *err)
+{
+    return backend_cpu_create(&job->backend, job->options.isa, job->pool, job->options.max_rows, err);
+}
+
+/* Speeds decide nothing when there is one rank, or when the split is given by hand. */
+static double measuring_limit_s(const struct job *job)
+{
+    return job->cluster->size > 1 && !job->options.split.given ? CALIBRATE_RUN_S : 0;
 }
 
 static int make_parts(struct job *job, struct error *err)
@@ -213,8 +199,9 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
 {
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
-    if (cluster_agree(c, divide(job, err), err) || cluster_agree(c, check_memory(job, err), err) ||
-        cluster_agree(c, make_backend(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
+    if (job_start_threads(job, err) || cluster_agree(c, make_backend(job, err), err) ||
+        divide_measure(job, measuring_limit_s(job), err) || divide_plan(job, err) ||
+        cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
         cluster_agree(c, make_parts(job, err), err)) {
         return -1;
     }
@@ -276,6 +263,8 @@ void job_close(struct job *job)
     thread_pool_free(job->pool);
     topology_free(job->topology);
     free(job->plan);
+    free(job->speeds);
+    free(job->memory);
     free(job->owners);
     slice_sizes_free(&job->sizes);
     model_config_free(&job->config);

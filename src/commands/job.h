@@ -51,6 +51,8 @@ struct job {
     struct gguf file;
     struct model_config config;
     struct slice_sizes sizes;
+    struct speed *speeds;       /* [size] owned; NULL = not measured */
+    uint64_t *memory;           /* [size] owned: bytes that each rank may take */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;
@@ -67,8 +69,11 @@ struct job {
  * Collective. */
 int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err);
 
-/* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. generator:
- * gets rank 0's logits. Collective. */
+/* Threads, bound to the rank's cores. Collective. */
+int job_start_threads(struct job *job, struct error *err);
+
+/* Measures the ranks where their speeds matter, divides the layers, loads the slice, makes KV cache and buffers, connects the
+ * ring and starts the compute thread. generator: gets rank 0's logits. Collective. */
 int job_start(struct job *job, struct generator *generator, struct error *err);
 
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */

@@ -25,11 +25,13 @@ static double layer_s(const struct board *b, const struct model_config *c, doubl
     double qkv = heads + (double)s->n_kv_heads * (c->k_dim + c->v_dim);
     double weights = dim * (qkv + values + 3 * ffn), share = bytes / weights;
     double sum = 2 * board_operation_s(b, n * dim * (sizeof(float) + 1), 0); /* norms */
-    sum += matmul_s(b, dim * qkv, dim * qkv * share, dim, qkv, n) + matmul_s(b, values * dim, values * dim * share, values, dim, n);
-    sum += matmul_s(b, dim * 2 * ffn, dim * 2 * ffn * share, dim, 2 * ffn, n) + matmul_s(b, ffn * dim, ffn * dim * share, ffn, dim, n);
-    sum += board_operation_s(b, n * ffn * (2 * sizeof(float) + 1), 0);                          /* gate */
-    sum += board_operation_s(b, n * (2 * heads * sizeof(float) + 3 * position_bytes), 0);       /* rope and store */
-    return sum + board_operation_s(b, n * values * 2 * sizeof(float) + n * position_bytes, 0);  /* attention, its own position */
+    sum += matmul_s(b, dim * qkv, dim * qkv * share, dim, qkv, n) +
+           matmul_s(b, values * dim, values * dim * share, values, dim, n);
+    sum += matmul_s(b, dim * 2 * ffn, dim * 2 * ffn * share, dim, 2 * ffn, n) +
+           matmul_s(b, ffn * dim, ffn * dim * share, ffn, dim, n);
+    sum += board_operation_s(b, n * ffn * (2 * sizeof(float) + 1), 0);                         /* gate */
+    sum += board_operation_s(b, n * (2 * heads * sizeof(float) + 3 * position_bytes), 0);      /* rope and store */
+    return sum + board_operation_s(b, n * values * 2 * sizeof(float) + n * position_bytes, 0); /* attention, its own position */
 }
 
 void speed_from_board(struct speed *out, const struct board *board, const struct slice_sizes *sizes,
@@ -38,8 +40,8 @@ void speed_from_board(struct speed *out, const struct board *board, const struct
     static const int32_t rows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
     const struct layer_shape *s = &config->layers[config->n_layers / 2];
     double dim = config->dim, bytes = 0, tile_bytes = (double)sizes->row_bytes * VOCAB_TILE;
-    double position_bytes = (double)s->n_kv_heads * (double)(backend_kv_row_bytes(config->k_dim, k_type) +
-                                                             backend_kv_row_bytes(config->v_dim, v_type));
+    double position_bytes = (double)s->n_kv_heads *
+                            (double)(backend_kv_row_bytes(config->k_dim, k_type) + backend_kv_row_bytes(config->v_dim, v_type));
     double pair_ops = 2.0 * s->n_heads * (config->k_dim + config->v_dim) * FLOAT_OPS;
     for (int32_t i = 0; i < sizes->n_layers; i++) {
         bytes += (double)sizes->layer_bytes[i] / sizes->n_layers;
