@@ -7,6 +7,7 @@
 
 #include "src/cluster/cluster.h"
 #include "src/commands/info.h"
+#include "src/commands/plan_command.h"
 #include "src/commands/run.h"
 #include "src/commands/tokenize.h"
 
@@ -21,6 +22,7 @@ static const struct {
 } commands[] = {
     {"run", command_run},
     {"info", command_info},
+    {"plan", command_plan},
     {"tokenize", command_tokenize},
 };
 
@@ -64,7 +66,7 @@ static int run_command(struct cluster *cluster, int argc, char **argv, struct er
             return commands[i].run(cluster, argc, argv, 2, err);
         }
     }
-    return error_set(err, "unknown command \"%s\"; known: run, info, tokenize (a model file is given with -m FILE)", argv[1]);
+    return error_set(err, "unknown command \"%s\"; known: run, info, plan, tokenize (a model file is given with -m FILE)", argv[1]);
 }
 
 int main(int argc, char **argv)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "src/cluster/ring.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/cluster/mpi_check.h"
 #include "src/core/clock.h"
 
-enum { SMALL = 64, LARGE = 1 << 20, SMALL_ROUNDS = 15, LARGE_ROUNDS = 3, TAG = 1 };
+enum { SMALL = 64, SMALL_ROUNDS = 15, LARGE_ROUNDS = 3, TAG = 1 };
 
 static int compare(const void *a, const void *b)
 {
@@ -35,16 +36,16 @@ static double one_way_s(MPI_Comm comm, int peer, int leads, char *buffer, int n,
     return times[n_rounds / 2];
 }
 
-void ring_measure(struct cluster *c, int with_rate, struct ring_link *all)
+void ring_measure(struct cluster *c, int large, struct ring_link *all)
 {
     struct ring_link mine = {0};
     memset(all, 0, (size_t)c->size * sizeof *all);
     if (c->size == 1) {
         return;
     }
-    char *buffer = calloc(1, LARGE);
+    char *buffer = calloc(1, (size_t)large);
     if (!buffer) {
-        fatal("out of memory for a message of %d bytes", LARGE);
+        fatal("out of memory for a message of %d bytes", large);
     }
     MPI_Comm comm = mpi_duplicate(c->mpi->comm);
     for (int32_t first = 0; first < c->size; first++) {
@@ -52,8 +53,8 @@ void ring_measure(struct cluster *c, int with_rate, struct ring_link *all)
         if (c->rank == first || c->rank == second) {
             int leads = c->rank == first, peer = leads ? second : first;
             struct ring_link link = {.latency_s = one_way_s(comm, peer, leads, buffer, SMALL, SMALL_ROUNDS)};
-            double large_s = with_rate ? one_way_s(comm, peer, leads, buffer, LARGE, LARGE_ROUNDS) : 0;
-            link.bytes_per_s = large_s > link.latency_s ? LARGE / (large_s - link.latency_s) : 0;
+            double large_s = one_way_s(comm, peer, leads, buffer, large, LARGE_ROUNDS);
+            link.bytes_per_s = large / fmax(large_s - link.latency_s, 1e-9);
             mine = leads ? link : mine;
         }
         cluster_agree(c, 0, NULL); /* one pair at a time */

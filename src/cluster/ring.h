@@ -11,7 +11,9 @@ struct ring_link {
 };
 
 /* Plays ping-pong over every link, neighbours' pairs one after the other so that none disturbs another: some milliseconds a link
- * on Ethernet. all: [size], rank 0's link first. with_rate 0: short messages only, bytes_per_s stays 0. Collective. */
-void ring_measure(struct cluster *c, int with_rate, struct ring_link *all);
+ * on Ethernet. all: [size], rank 0's link first. large: bytes of the long messages, RING_QUICK or RING_EXACT. Zeroes with one
+ * rank. Collective. */
+enum { RING_QUICK = 1 << 16, RING_EXACT = 1 << 20 };
+void ring_measure(struct cluster *c, int large, struct ring_link *all);
 
 #endif

@@ -3,8 +3,8 @@
 
 #include "src/cluster/ring.h"
 
-void ring_measure(struct cluster *c, int with_rate, struct ring_link *all)
+void ring_measure(struct cluster *c, int large, struct ring_link *all)
 {
-    (void)with_rate;
+    (void)large;
     memset(all, 0, (size_t)c->size * sizeof *all);
 }

@@ -118,7 +118,7 @@ static void choose_probes(const struct bench *b, struct probe *probes)
     for (int32_t i = 0; i < N_ROWS; i++) {
         int32_t n = probe_rows[i], few = 4 * n_layers / n > 1 ? 4 * n_layers / n : 1, skip = n > most;
         probes[i] = (struct probe){LAYERS, n, 0, few < n_layers ? few : n_layers, skip, INFINITY};
-        probes[N_ROWS + i] = (struct probe){HEAD, n, 0, 0, n > HEAD_MAX_ROWS || skip, {0}};
+        probes[N_ROWS + i] = (struct probe){HEAD, n, 0, 0, n > HEAD_MAX_ROWS || skip, INFINITY};
     }
     probes[FAR] = (struct probe){LAYERS, 1, PAST, n_layers, 0, INFINITY};
     probes[FAR_CHUNK] = probes[CHUNK];
