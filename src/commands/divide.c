@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "src/commands/calibrate.h"
+#include "src/commands/outlook.h"
+#include "src/core/log.h"
 
 /* What this rank may take: the limit that was asked for, or its share of what its node has. */
 static uint64_t memory_share(const struct job *job)
@@ -16,17 +18,22 @@ static uint64_t memory_share(const struct job *job)
     return available ? available / (uint64_t)job->cluster->local_size : UINT64_MAX;
 }
 
-int divide_measure(struct job *job, double limit_s, struct error *err)
+int divide_measure(struct job *job, double limit_s, int large, struct error *err)
 {
     size_t size = (size_t)job->cluster->size;
     uint64_t mine = memory_share(job);
     job->memory = calloc(size, sizeof *job->memory);
     job->speeds = limit_s > 0 ? calloc(size, sizeof *job->speeds) : NULL;
-    if (!job->memory || (limit_s > 0 && !job->speeds)) {
+    job->links = limit_s > 0 ? calloc(size, sizeof *job->links) : NULL;
+    if (!job->memory || (limit_s > 0 && (!job->speeds || !job->links))) {
         fatal("out of memory");
     }
     cluster_allgather(job->cluster, &mine, sizeof mine, job->memory);
-    return limit_s > 0 ? calibrate(job, limit_s, job->speeds, err) : 0;
+    if (limit_s <= 0) {
+        return 0;
+    }
+    ring_measure(job->cluster, large, job->links);
+    return calibrate(job, limit_s, job->speeds, err);
 }
 
 struct plan_options divide_options(const struct job *job)
@@ -88,4 +95,19 @@ int divide_plan(struct job *job, struct error *err)
                                               .vocab_end = job->plan[i].range.vocab_end};
     }
     return 0;
+}
+
+void divide_log_verdict(const struct job *job)
+{
+    struct outlook_ways ways;
+    char text[OUTLOOK_VERDICT_BYTES];
+    if (!job->speeds) {
+        return;
+    }
+    struct outlook_input in = {&job->sizes, &job->config, divide_options(job), job->links};
+    if (outlook_compare(&in, job->plan, &ways, NULL) == 0) {
+        outlook_verdict(&ways, job->cluster->size, text, sizeof text);
+        log_info("expected, %s", text);
+    }
+    outlook_free(&ways);
 }

@@ -200,7 +200,7 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
     if (job_start_threads(job, err) || cluster_agree(c, make_backend(job, err), err) ||
-        divide_measure(job, measuring_limit_s(job), err) || divide_plan(job, err) ||
+        divide_measure(job, measuring_limit_s(job), RING_QUICK, err) || divide_plan(job, err) ||
         cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
         cluster_agree(c, make_parts(job, err), err)) {
         return -1;
@@ -264,6 +264,7 @@ void job_close(struct job *job)
     topology_free(job->topology);
     free(job->plan);
     free(job->speeds);
+    free(job->links);
     free(job->memory);
     free(job->owners);
     slice_sizes_free(&job->sizes);

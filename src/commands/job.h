@@ -4,6 +4,7 @@
 #define SRC_COMMANDS_JOB_H
 
 #include "src/cluster/cluster.h"
+#include "src/cluster/ring.h"
 #include "src/cluster/topology.h"
 #include "src/commands/options.h"
 #include "src/commands/plan.h"
@@ -52,6 +53,7 @@ struct job {
     struct model_config config;
     struct slice_sizes sizes;
     struct speed *speeds;       /* [size] owned; NULL = not measured */
+    struct ring_link *links;    /* [size] owned; NULL = not measured */
     uint64_t *memory;           /* [size] owned: bytes that each rank may take */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */

@@ -110,8 +110,8 @@ static struct outlook try_pipelines(const struct outlook_input *in, int32_t n)
     return sum;
 }
 
-/* Ranks that the best division for one stream leaves without work. */
-static int find_slow(const struct outlook_input *in, struct outlook_ways *out, struct error *err)
+/* The best division for one stream, and the ranks that it leaves without work. */
+static int find_quickest(const struct outlook_input *in, struct outlook_ways *out, struct error *err)
 {
     struct plan_options o = in->options;
     struct plan_rank *plan = calloc((size_t)o.n_ranks, sizeof *plan);
@@ -123,6 +123,7 @@ static int find_slow(const struct outlook_input *in, struct outlook_ways *out, s
     o.objective = PARTITION_LATENCY;
     o.split = NULL;
     if (plan_make(in->sizes, in->config, &o, plan, NULL) == 0) {
+        out->latency = outlook_of(in, plan);
         for (int32_t i = 0; i < o.n_ranks; i++) {
             const struct slice_range *r = &plan[i].range;
             if (r->layer_end == r->layer_first && r->vocab_end == r->vocab_first) {
@@ -171,7 +172,7 @@ int outlook_compare(const struct outlook_input *in, const struct plan_rank *plan
             out->n_pipelines = n;
         }
     }
-    return find_slow(in, out, err);
+    return find_quickest(in, out, err);
 }
 
 void outlook_free(struct outlook_ways *ways)
@@ -205,14 +206,15 @@ void outlook_verdict(const struct outlook_ways *w, int32_t n_ranks, char *text, 
         n = strlen(slow);
         snprintf(slow + n, sizeof slow - n, " only slow%s it", w->n_slow == 1 ? "s" : "");
     }
-    if (!w->one.fits) {
-        snprintf(one, sizeof one, "one stream: %.1f tokens/s, no rank could hold the model alone", w->split.streams[0]);
-    } else if (w->one.streams[0] > w->split.streams[0]) {
-        snprintf(one, sizeof one, "one stream: rank %d alone is faster, %.1f tokens/s against %.1f", w->one_rank,
-                 w->one.streams[0], w->split.streams[0]);
+    double here = w->split.streams[0], alone = w->one.fits ? w->one.streams[0] : 0, quickest = w->latency.streams[0];
+    if (quickest > CLEARLY * here && quickest > CLEARLY * alone) {
+        snprintf(one, sizeof one, "one stream: %.1f tokens/s, with --objective latency %.1f", here, quickest);
+    } else if (alone > CLEARLY * here) {
+        snprintf(one, sizeof one, "one stream: rank %d alone is faster, %.1f tokens/s against %.1f", w->one_rank, alone, here);
+    } else if (alone > 0) {
+        snprintf(one, sizeof one, "one stream: %.1f tokens/s, rank %d alone %.1f", here, w->one_rank, alone);
     } else {
-        snprintf(one, sizeof one, "one stream: %.1f tokens/s, rank %d alone %.1f", w->split.streams[0], w->one_rank,
-                 w->one.streams[0]);
+        snprintf(one, sizeof one, "one stream: %.1f tokens/s, no rank could hold the model alone", here);
     }
     if (w->n_pipelines && w->pipelines.streams[MANY] > CLEARLY * w->split.streams[MANY]) {
         snprintf(many, sizeof many, "%d streams: %d jobs of %d rank%s are faster, %.0f tokens/s in all against %.0f",

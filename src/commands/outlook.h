@@ -5,7 +5,7 @@
 #include "src/cluster/ring.h"
 #include "src/commands/predict.h"
 
-enum { OUTLOOK_STREAMS = 3, OUTLOOK_PROMPT = 2048 };
+enum { OUTLOOK_STREAMS = 3, OUTLOOK_PROMPT = 2048, OUTLOOK_VERDICT_BYTES = 600 };
 extern const int32_t outlook_streams[OUTLOOK_STREAMS]; /* 1, 8, 32 */
 
 struct outlook_input {
@@ -28,6 +28,7 @@ struct outlook outlook_of(const struct outlook_input *in, const struct plan_rank
 /* The ways to use the machines. */
 struct outlook_ways {
     struct outlook split;          /* the division */
+    struct outlook latency;        /* divided for one stream instead */
     struct outlook equal;          /* the same number of layers for all, the head on rank 0 */
     struct outlook one;            /* the best rank alone */
     struct outlook pipelines;      /* n_pipelines of them side by side, the best of their numbers */

@@ -172,10 +172,36 @@ static int answer(struct question *q, const struct plan_options *o, int32_t tile
                                        : partition_balance(&q->in, slices, err);
 }
 
-/* With --split-head auto the head is divided where that makes the objective better by 2 % or makes it fit at all. */
-static int answer_best(struct question *q, const struct plan_options *o, struct partition_slice *slices, struct error *err)
+/* The longest part of a head: what one stream waits for. */
+static double head_of(const struct partition_input *in, const struct partition_slice *s)
 {
-    static const double WORTH_IT = 0.98;
+    double most = 0;
+    for (int32_t rank = 0; rank < in->n_ranks; rank++) {
+        double part = partition_head_load(in, rank, s[rank].vocab_end - s[rank].vocab_first);
+        most = part > most ? part : most;
+    }
+    return most;
+}
+
+/* 1 when dividing the head makes the objective clearly better, or no worse and one stream clearly faster: two more messages must
+ * be worth it. unit_s: seconds of a cost of 1 for one token, 0 = not known. */
+static int worth_dividing(const struct partition_input *in, const struct partition_slice *whole,
+                          const struct partition_slice *divided, double unit_s)
+{
+    static const double CLEARLY = 0.98, EQUALLY = 1.01, MESSAGES_S = 5e-4;
+    double before = value_of(in, whole), after = value_of(in, divided), saved = head_of(in, whole) - head_of(in, divided);
+    double token = head_of(in, whole);
+    for (int32_t rank = 0; rank < in->n_ranks; rank++) {
+        token += partition_layers_load(in, rank, whole[rank].layer_first, whole[rank].layer_end);
+    }
+    return after < CLEARLY * before ||
+           (after < EQUALLY * before && saved > (1 - CLEARLY) * token && (unit_s == 0 || saved * unit_s > MESSAGES_S));
+}
+
+/* --split-head auto: divided where that is worth it, or where it makes the model fit at all. */
+static int answer_best(struct question *q, const struct plan_options *o, double unit_s, struct partition_slice *slices,
+                       struct error *err)
+{
     if (o->split_head != PLAN_SPLIT_HEAD_AUTO || o->n_ranks == 1) {
         return answer(q, o, o->split_head == PLAN_SPLIT_HEAD_ON ? VOCAB_TILE : 0, slices, err);
     }
@@ -185,7 +211,7 @@ static int answer_best(struct question *q, const struct plan_options *o, struct 
         return error_set(err, "out of memory for the split over %d ranks", o->n_ranks);
     }
     if (answer(q, o, VOCAB_TILE, divided, status ? err : NULL) == 0 &&
-        (status || value_of(&q->in, divided) < WORTH_IT * value_of(&q->in, slices))) {
+        (status || worth_dividing(&q->in, slices, divided, unit_s))) {
         memcpy(slices, divided, (size_t)o->n_ranks * sizeof *slices);
         status = 0;
     }
@@ -225,7 +251,11 @@ int plan_make(const struct slice_sizes *sizes, const struct model_config *config
         } else {
             ask_seconds(&q, sizes, options, speeds);
         }
-        status = answer_best(&q, options, slices, err);
+        double answers = options->mix_prompt || options->mix_answer ? options->mix_answer : MIX_ANSWER;
+        double unit_s = !alike && answers > 0 ? 1 / answers
+                        : speeds[0].n_points  ? speeds[0].layer_s[0] / speeds[0].layer_bytes
+                                              : 0;
+        status = answer_best(&q, options, unit_s, slices, err);
     }
     for (int32_t i = 0; status == 0 && i < options->n_ranks; i++) {
         struct slice_range *range = &ranks[i].range;

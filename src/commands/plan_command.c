@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "src/commands/plan_command.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/commands/calibrate.h"
@@ -51,9 +50,9 @@ static const struct option table[] = {
 };
 /* clang-format on */
 
-static int show(const struct job *job, const struct ring_link *links, int json, struct error *err)
+static int show(const struct job *job, int json, struct error *err)
 {
-    struct outlook_input in = {&job->sizes, &job->config, divide_options(job), links};
+    struct outlook_input in = {&job->sizes, &job->config, divide_options(job), job->links};
     struct outlook_ways ways;
     struct plan_page page = {job, &in, &ways};
     int status = outlook_compare(&in, job->plan, &ways, err);
@@ -67,18 +66,12 @@ static int show(const struct job *job, const struct ring_link *links, int json, 
 static int plan_ranks(struct cluster *cluster, const struct plan_command_options *o, struct error *err)
 {
     struct job job;
-    struct ring_link *links = calloc((size_t)cluster->size, sizeof *links);
-    if (!links) {
-        fatal("out of memory");
-    }
     int status = job_open(&job, cluster, &o->job, err) || job_start_threads(&job, err) ||
-                 divide_measure(&job, CALIBRATE_PLAN_S, err) || divide_plan(&job, err);
+                 divide_measure(&job, CALIBRATE_PLAN_S, RING_EXACT, err) || divide_plan(&job, err);
     if (status == 0) {
-        ring_measure(cluster, RING_EXACT, links);
-        status = cluster_agree(cluster, cluster->rank == 0 ? show(&job, links, o->json, err) : 0, err);
+        status = cluster_agree(cluster, cluster->rank == 0 ? show(&job, o->json, err) : 0, err);
     }
     job_close(&job);
-    free(links);
     return status ? -1 : 0;
 }
 

@@ -7,7 +7,7 @@
 #include "src/commands/json_text.h"
 #include "src/commands/plan.h"
 
-enum { BAR = 10, VERDICT_BYTES = 600 };
+enum { BAR = 10 };
 
 /* 1234567 as "1.2 MB". */
 static const char *size_text(uint64_t bytes, char text[16])
@@ -90,6 +90,9 @@ static void print_ways(FILE *out, const struct plan_page *p)
     split.fits = 1; /* too much memory is said above */
     print_way(out, n_ranks > 1 ? "this split" : "one rank", &split, remark);
     if (n_ranks > 1) {
+        if (p->job->options.objective == PARTITION_THROUGHPUT) {
+            print_way(out, "--objective latency", &w->latency, "");
+        }
         print_way(out, "equal layers", &w->equal, "");
         snprintf(what, sizeof what, "rank %d alone", w->one_rank);
         print_way(out, w->one.fits ? what : "any rank alone", &w->one, "");
@@ -103,7 +106,7 @@ int plan_print(FILE *out, const struct plan_page *p, struct error *err)
 {
     static const char *const objectives[] = {"many streams", "one stream"};
     const struct job *job = p->job;
-    char weights[16], verdict[VERDICT_BYTES];
+    char weights[16], verdict[OUTLOOK_VERDICT_BYTES];
     const char *name = strrchr(job->options.model, '/');
     fprintf(out, "%s: %d layers, %s read a token, context %d\n", name ? name + 1 : job->options.model, job->config.n_layers,
             size_text(slice_token_bytes(&job->sizes), weights), job->options.n_ctx);
@@ -116,7 +119,7 @@ int plan_print(FILE *out, const struct plan_page *p, struct error *err)
     }
     print_ways(out, p);
     for (int32_t i = 0; i < job->cluster->size && job->cluster->size > 1; i++) {
-        fprintf(out, "%s%d to %d %.0f us, %.0f MB/s", i ? "; " : "\n  links: ", i, (i + 1) % job->cluster->size,
+        fprintf(out, "%s%d to %d %.1f us, %.0f MB/s", i ? "; " : "\n  links: ", i, (i + 1) % job->cluster->size,
                 p->in->links[i].latency_s * 1e6, p->in->links[i].bytes_per_s / 1e6);
     }
     outlook_verdict(p->ways, job->cluster->size, verdict, sizeof verdict);
@@ -162,16 +165,17 @@ int plan_print_json(FILE *out, const struct plan_page *p, struct error *err)
 {
     const struct outlook_ways *w = p->ways;
     const struct job *job = p->job;
-    char verdict[VERDICT_BYTES];
+    char verdict[OUTLOOK_VERDICT_BYTES];
     json_t *slow = json_array();
     for (int32_t i = 0; i < w->n_slow; i++) {
         json_array_append_new(slow, json_integer(w->slow[i]));
     }
     outlook_verdict(w, job->cluster->size, verdict, sizeof verdict);
-    json_t *predicted = json_pack("{s:[i,i,i],s:i,s:o,s:o,s:o,s:i,s:o,s:i}", "streams", outlook_streams[0], outlook_streams[1],
-                                  outlook_streams[2], "prompt", OUTLOOK_PROMPT, "split", outlook_json(&w->split), "equal",
-                                  outlook_json(&w->equal), "one", outlook_json(&w->one), "one_rank", w->one_rank, "pipelines",
-                                  outlook_json(&w->pipelines), "n_pipelines", w->n_pipelines);
+    json_t *predicted = json_pack("{s:[i,i,i],s:i,s:o,s:o,s:o,s:o,s:i,s:o,s:i}", "streams", outlook_streams[0],
+                                  outlook_streams[1], outlook_streams[2], "prompt", OUTLOOK_PROMPT, "split",
+                                  outlook_json(&w->split), "latency", outlook_json(&w->latency), "equal", outlook_json(&w->equal),
+                                  "one", outlook_json(&w->one), "one_rank", w->one_rank, "pipelines", outlook_json(&w->pipelines),
+                                  "n_pipelines", w->n_pipelines);
     json_t *root = json_pack("{s:i,s:s,s:b,s:o,s:o,s:i,s:o,s:i,s:s}", "context", job->options.n_ctx, "objective",
                              job->options.objective == PARTITION_LATENCY ? "latency" : "throughput", "alike", is_alike(p),
                              "ranks", ranks_json(p), "predicted", predicted, "limits", w->split.limits, "slow", slow,

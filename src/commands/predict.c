@@ -32,11 +32,14 @@ double predict_rank_s(const struct predict_input *in, int32_t rank, const struct
     return layers_s(in, rank, step) + head_s(in, rank, n_tokens) + sample_s(in, rank, n_tokens);
 }
 
+/* From a step's end to the next one's begin the message passes two threads on each side, besides its way. */
+static const double HANDOVER_S = 5e-5;
+
 /* A message with n_hidden rows from this rank to the next. */
 static double hop_s(const struct predict_input *in, int32_t rank, int32_t n_hidden)
 {
     double bytes = n_hidden * (sizeof(struct batch_row) + (double)in->dim * sizeof(float));
-    return in->n_ranks == 1 ? 0 : in->ranks[rank].hop_s + bytes / in->ranks[rank].bytes_per_s;
+    return in->n_ranks == 1 ? 0 : HANDOVER_S + in->ranks[rank].hop_s + bytes / in->ranks[rank].bytes_per_s;
 }
 
 /* From the last layer to the token: the slowest part of the head; a divided one also sends hidden out and candidates home. */

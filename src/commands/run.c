@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "io/tokenizer.h"
+#include "src/commands/divide.h"
 #include "src/commands/job.h"
 #include "src/commands/prompt.h"
 #include "src/commands/report.h"
@@ -344,6 +345,7 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
         stage_stop(&r->job.stage);
     } else {
         report_partition(&r->job);
+        divide_log_verdict(&r->job);
         generate(r);
     }
     return status ? -1 : report(r, err);
