@@ -329,12 +329,23 @@ const struct gguf_tensor *gguf_find_tensor(const struct gguf *file, const char *
     return file->index && gguf_names_find(&file->index->tensors, string_of(name), &place) ? &file->tensors[place] : NULL;
 }
 
-int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct error *err)
+int gguf_tensor_shape(const struct gguf_tensor *t, struct tensor *out, struct error *err)
 {
     const struct dtype_info *info = dtype_info(t->type);
     if (!info || !info->known) {
         return error_set(err, "tensor %s is of type %s, which this program cannot compute with", t->name,
                          info ? info->name : "unknown");
+    }
+    *out = (struct tensor){.dtype = (enum dtype)t->type, .rows = t->dims[1] * t->dims[2] * t->dims[3], .cols = t->dims[0]};
+    out->row_bytes = dtype_row_bytes(out->dtype, out->cols);
+    return 0;
+}
+
+int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct error *err)
+{
+    struct tensor view;
+    if (gguf_tensor_shape(t, &view, err)) {
+        return -1;
     }
     if (!t->data) {
         return error_set(err, "tensor %s has no data: the file ends where it would begin (cut off, or made for planning only)",
@@ -343,11 +354,10 @@ int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct err
     uintptr_t unit = t->type == DTYPE_F32 ? 4 : 2;
     if ((uintptr_t)t->data % unit) {
         return error_set(err, "tensor %s of type %s begins at byte %" PRIu64 " of its file, expected a multiple of %d", t->name,
-                         info->name, t->offset, (int)unit);
+                         dtype_info(t->type)->name, t->offset, (int)unit);
     }
-    *out = (struct tensor){
-        .data = t->data, .dtype = (enum dtype)t->type, .rows = t->dims[1] * t->dims[2] * t->dims[3], .cols = t->dims[0]};
-    out->row_bytes = dtype_row_bytes(out->dtype, out->cols);
+    *out = view;
+    out->data = t->data;
     return 0;
 }
 

@@ -105,6 +105,8 @@ const char *gguf_kind_name(enum gguf_kind kind);
 /* Matrix view of a tensor: rows = product of dims[1..]; *err when the program cannot compute with its type, when the file holds
  * no data (has_data == 0), or when the data is not aligned to its numbers (4 bytes for F32, else 2). */
 int gguf_tensor_view(const struct gguf_tensor *t, struct tensor *out, struct error *err);
+/* The same without data (NULL), for who only needs to know how large things are. */
+int gguf_tensor_shape(const struct gguf_tensor *t, struct tensor *out, struct error *err);
 
 /* 64-bit hash of the bytes of all headers (metadata and tensor directories) and the parts' sizes: equal on two ranks means the
  * same model file with near certainty, without reading the weights. */

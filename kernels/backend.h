@@ -91,6 +91,7 @@ struct backend;
 
 struct backend_ops {
     const char *name; /* "cpu" */
+    int computes;     /* 0: only takes its time: weights are never read (tensors may have no data), results mean nothing */
 
     void (*destroy)(struct backend *self);
 
@@ -140,6 +141,10 @@ struct thread_pool;
 /* The CPU backend. isa: "auto", "scalar", "avx2", "avx512" (with or without VNNI as found), "neon"; asks for what the machine
  * lacks: error. pool: borrowed, used by the thread that calls the operations. max_rows: capacity of every step. */
 int backend_cpu_create(struct backend **out, const char *isa, struct thread_pool *pool, int32_t max_rows, struct error *err);
+
+struct board;
+/* The sim backend: takes as long as the board would (copied) and computes nothing. */
+int backend_sim_create(struct backend **out, const struct board *board, int32_t max_rows, struct error *err);
 
 #ifdef __cplusplus
 }

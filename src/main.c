@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "src/cluster/cluster.h"
+#include "src/commands/bench.h"
 #include "src/commands/info.h"
 #include "src/commands/plan_command.h"
 #include "src/commands/run.h"
@@ -21,6 +22,7 @@ static const struct {
     command_fn run;
 } commands[] = {
     {"run", command_run},
+    {"bench", command_bench},
     {"info", command_info},
     {"plan", command_plan},
     {"tokenize", command_tokenize},
@@ -66,7 +68,8 @@ static int run_command(struct cluster *cluster, int argc, char **argv, struct er
             return commands[i].run(cluster, argc, argv, 2, err);
         }
     }
-    return error_set(err, "unknown command \"%s\"; known: run, info, plan, tokenize (a model file is given with -m FILE)", argv[1]);
+    return error_set(err, "unknown command \"%s\"; known: run, bench, info, plan, tokenize (a model file is given with -m FILE)",
+                     argv[1]);
 }
 
 int main(int argc, char **argv)

@@ -225,6 +225,7 @@ static void cpu_gated(struct backend *base, enum gate_kind kind, const float *ga
 
 static const struct backend_ops cpu_ops = {
     .name = "cpu",
+    .computes = 1,
     .destroy = cpu_destroy,
     .import = cpu_import,
     .alloc = cpu_alloc_floats,

@@ -70,7 +70,7 @@ static void matmul_task(void *context, int32_t item, int32_t thread)
     int32_t n = w->rows - first < job->columns ? (int32_t)(w->rows - first) : job->columns;
     const char *rows = (const char *)w->data + (size_t)first * w->row_bytes;
     char *scratch = cpu_scratch(self, thread);
-    cpu_matmul_fn matmul = self->kernels.matmul[w->dtype];
+    cpu_matmul_fn matmul = cpu_kernels_matmul(&self->kernels, w->dtype, self->rows.n_rows);
     if (mat->scale == 1.0f && !mat->bias.data && !mat->add) {
         matmul(rows, w->row_bytes, n, &job->in->rows, self->rows.n_rows, mat->out + first, (size_t)w->rows, scratch);
         return;

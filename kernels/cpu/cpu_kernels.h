@@ -59,7 +59,8 @@ typedef void (*cpu_attend_fn)(const struct attend_job *job);
 
 struct cpu_kernels {
     const char *isa;
-    cpu_matmul_fn matmul[DTYPE_COUNT]; /* NULL for unknown types; quantised types read q/d/sum, float types x */
+    cpu_matmul_fn matmul[DTYPE_COUNT];  /* NULL for unknown types; quantised types read q/d/sum, float types x */
+    cpu_matmul_fn one_row[DTYPE_COUNT]; /* what is faster than matmul for one activation row; NULL = matmul is */
     cpu_quantize_fn quantize;
     cpu_rms_norm_fn rms_norm;
     cpu_gate_fn silu_gate;
@@ -69,6 +70,12 @@ struct cpu_kernels {
     size_t (*attend_scratch_bytes)(int32_t k_dim, int32_t v_dim, int32_t n_queries);
     int32_t attend_queries; /* a good number of queries a job */
 };
+
+/* The product to call for that many activation rows. */
+static inline cpu_matmul_fn cpu_kernels_matmul(const struct cpu_kernels *table, enum dtype type, int32_t n_rows)
+{
+    return n_rows == 1 && table->one_row[type] ? table->one_row[type] : table->matmul[type];
+}
 
 /* Fills the whole table with the scalar reference. */
 void cpu_kernels_init_ref(struct cpu_kernels *table);

@@ -45,6 +45,13 @@ void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *
 /* Rank 0's bytes to everybody. Collective; sleeps while waiting. */
 void cluster_broadcast(struct cluster *c, void *data, size_t bytes);
 
+/* This host's clock_now_s() less rank 0's, now; wrong by at most half of the quickest of some round trips. Hosts' clocks drift by
+ * some 10 us a second. Collective. */
+double cluster_clock_offset(struct cluster *c);
+/* Rank 0 gets `bytes` bytes of rank `from`: data is what `from` has and where rank 0 wants it. Collective for these two; nothing
+ * happens on other ranks, or with from 0. */
+void cluster_fetch(struct cluster *c, int32_t from, void *data, size_t bytes);
+
 /* "Open MPI v4.1.4 ..." or "none". */
 const char *cluster_library(void);
 

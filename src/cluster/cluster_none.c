@@ -47,6 +47,20 @@ void cluster_broadcast(struct cluster *c, void *data, size_t bytes)
     (void)bytes;
 }
 
+double cluster_clock_offset(struct cluster *c)
+{
+    (void)c;
+    return 0;
+}
+
+void cluster_fetch(struct cluster *c, int32_t from, void *data, size_t bytes)
+{
+    (void)c;
+    (void)from;
+    (void)data;
+    (void)bytes;
+}
+
 const char *cluster_library(void)
 {
     return "none";

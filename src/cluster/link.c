@@ -2,20 +2,25 @@
 #include "src/cluster/link.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "src/cluster/link_local.h"
 #include "src/cluster/mpi_check.h"
+#include "src/core/clock.h"
 
 struct link_entry {
     MPI_Request request;
     int32_t tag;
+    size_t bytes; /* of a message that has come in */
+    double due_s; /* when it counts as received */
 };
 
-/* Requests in the order of posting: entries [first, first + n) of a circle of `depth`. */
+/* Requests in the order of posting: entries [first, first + n) of a circle of `depth`; the first n_in of them are messages that
+ * have come in and wait for the simulated network. */
 struct link_queue {
     struct link_entry *entries; /* [depth] owned */
-    int32_t first, n;
+    int32_t first, n, n_in;
 };
 
 struct link {
@@ -24,6 +29,7 @@ struct link {
     int32_t depth;
     size_t capacity;
     struct link_queue receives, sends;
+    struct link_delay *port; /* borrowed; NULL = messages are there when they come in */
     struct link_local local; /* takes the messages of one rank to itself */
     struct link_counters counters;
 };
@@ -75,7 +81,7 @@ void link_free(struct link *l)
     if (!l) {
         return;
     }
-    for (int32_t i = 0; i < l->receives.n; i++) {
+    for (int32_t i = l->receives.n_in; i < l->receives.n; i++) {
         MPI_Request *request = &l->receives.entries[(l->receives.first + i) % l->depth].request;
         CHECK_MPI(MPI_Cancel(request));
         CHECK_MPI(MPI_Wait(request, MPI_STATUS_IGNORE));
@@ -102,22 +108,23 @@ static MPI_Request *queue_push(struct link_queue *q, int32_t depth, int32_t tag,
     return &e->request;
 }
 
-/* Tests the oldest request only: messages of one tag between two ranks do not overtake each other. */
-static int queue_poll(struct link_queue *q, int32_t depth, int32_t *tag, MPI_Status *status)
+static struct link_entry *queue_at(struct link_queue *q, int32_t depth, int32_t i)
 {
-    if (q->n == 0) {
-        return 0;
-    }
-    struct link_entry *e = &q->entries[q->first];
+    return &q->entries[(q->first + i) % depth];
+}
+
+/* Tests the oldest request only: messages of one tag between two ranks do not overtake each other. */
+static int entry_test(struct link_entry *e, MPI_Status *status)
+{
     int done = 0;
     CHECK_MPI(MPI_Test(&e->request, &done, status));
-    if (!done) {
-        return 0;
-    }
-    *tag = e->tag;
+    return done;
+}
+
+static void queue_pop(struct link_queue *q, int32_t depth)
+{
     q->first = (q->first + 1) % depth;
     q->n--;
-    return 1;
 }
 
 void link_post_receive(struct link *l, void *buffer, int32_t tag)
@@ -145,18 +152,48 @@ void link_send(struct link *l, const void *buffer, size_t bytes, int32_t tag)
     CHECK_MPI(MPI_Isend(buffer, (int)bytes, MPI_BYTE, l->next, LINK_TAG, l->comm, request));
 }
 
+void link_set_delay(struct link *l, struct link_delay *port)
+{
+    l->port = port;
+}
+
+/* Notes what has come in, and when it counts as received. */
+static void take_in(struct link *l)
+{
+    struct link_queue *q = &l->receives;
+    for (; q->n_in < q->n; q->n_in++) {
+        struct link_entry *e = queue_at(q, l->depth, q->n_in);
+        MPI_Status status;
+        int count = 0;
+        if (!entry_test(e, &status)) {
+            return;
+        }
+        CHECK_MPI(MPI_Get_count(&status, MPI_BYTE, &count));
+        e->bytes = (size_t)count;
+        e->due_s = l->port ? link_delay_due_s(l->port, clock_now_s(), e->bytes) : 0;
+    }
+}
+
+double link_next_due_s(const struct link *l)
+{
+    return l->receives.n_in > 0 ? l->receives.entries[l->receives.first].due_s : INFINITY;
+}
+
 int link_poll_received(struct link *l, int32_t *tag, size_t *bytes)
 {
     if (l->comm == MPI_COMM_NULL) {
         return link_local_poll_received(&l->local, tag, bytes);
     }
-    MPI_Status status;
-    if (!queue_poll(&l->receives, l->depth, tag, &status)) {
+    take_in(l);
+    struct link_queue *q = &l->receives;
+    struct link_entry *e = queue_at(q, l->depth, 0);
+    if (q->n_in == 0 || (l->port && clock_now_s() < e->due_s)) {
         return 0;
     }
-    int count = 0;
-    CHECK_MPI(MPI_Get_count(&status, MPI_BYTE, &count));
-    *bytes = (size_t)count;
+    *tag = e->tag;
+    *bytes = e->bytes;
+    queue_pop(q, l->depth);
+    q->n_in--;
     return 1;
 }
 
@@ -165,7 +202,13 @@ int link_poll_sent(struct link *l, int32_t *tag)
     if (l->comm == MPI_COMM_NULL) {
         return link_local_poll_sent(&l->local, tag);
     }
-    return queue_poll(&l->sends, l->depth, tag, MPI_STATUS_IGNORE);
+    struct link_entry *e = queue_at(&l->sends, l->depth, 0);
+    if (l->sends.n == 0 || !entry_test(e, MPI_STATUS_IGNORE)) {
+        return 0;
+    }
+    *tag = e->tag;
+    queue_pop(&l->sends, l->depth);
+    return 1;
 }
 
 void link_get_counters(const struct link *l, struct link_counters *out)

@@ -8,6 +8,7 @@
 #define SRC_CLUSTER_LINK_H
 
 #include "src/cluster/cluster.h"
+#include "src/cluster/link_delay.h"
 
 struct link;
 
@@ -23,6 +24,12 @@ void link_free(struct link *l);
 void link_post_receive(struct link *l, void *buffer, int32_t tag);
 /* Starts sending n bytes to the next rank; the buffer is the link's until link_poll_sent gives its tag back. */
 void link_send(struct link *l, const void *buffer, size_t bytes, int32_t tag);
+
+/* From now on messages count as received when a simulated network would have brought them; port: borrowed, this rank's. With one
+ * rank there is no network. */
+void link_set_delay(struct link *l, struct link_delay *port);
+/* clock_now_s() at which the next message that came in will count as received; INFINITY when none waits for that. */
+double link_next_due_s(const struct link *l);
 
 /* 1 and *tag, *bytes when the oldest posted receive has completed, else 0. Drives MPI's progress. Never blocks. */
 int link_poll_received(struct link *l, int32_t *tag, size_t *bytes);

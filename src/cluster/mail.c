@@ -2,10 +2,12 @@
 #include "src/cluster/mail.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/cluster/mpi_check.h"
+#include "src/core/clock.h"
 
 enum { MAIL_TAG = 1, ALIGN = 64 };
 
@@ -14,6 +16,7 @@ struct letter {
     MPI_Request request;
     size_t capacity;
     int complete;
+    double due_s; /* of a complete one: when it counts as arrived */
     struct letter *next;
 };
 
@@ -28,6 +31,7 @@ struct mail {
     int32_t n_sends, capacity;
     struct letter *arriving; /* in the order in which they were matched */
     struct letter *spare;
+    struct link_delay *port; /* borrowed; NULL = letters are there when they come in */
     uint64_t bytes_sent;
 };
 
@@ -181,16 +185,40 @@ static int is_overtaking(const struct mail *m, const struct letter *l)
     return 0;
 }
 
+void mail_set_delay(struct mail *m, struct link_delay *port)
+{
+    m->port = port;
+}
+
+double mail_next_due_s(const struct mail *m)
+{
+    double due_s = INFINITY;
+    for (const struct letter *l = m->arriving; m->port && l; l = l->next) {
+        due_s = l->complete && l->due_s < due_s ? l->due_s : due_s;
+    }
+    return due_s;
+}
+
+/* Notes which letters have come in, and when they count as arrived. */
+static void take_in(struct mail *m)
+{
+    for (struct letter *l = m->arriving; l; l = l->next) {
+        if (!l->complete) {
+            CHECK_MPI(MPI_Test(&l->request, &l->complete, MPI_STATUS_IGNORE));
+            l->due_s = l->complete && m->port ? link_delay_due_s(m->port, clock_now_s(), l->out.bytes) : 0;
+        }
+    }
+}
+
 struct mail_letter *mail_poll(struct mail *m)
 {
     poll_sends(m);
     poll_arrivals(m);
+    take_in(m);
+    double now_s = m->port ? clock_now_s() : INFINITY;
     for (struct letter **at = &m->arriving; *at; at = &(*at)->next) {
         struct letter *l = *at;
-        if (!l->complete) {
-            CHECK_MPI(MPI_Test(&l->request, &l->complete, MPI_STATUS_IGNORE));
-        }
-        if (l->complete && !is_overtaking(m, l)) {
+        if (l->complete && l->due_s <= now_s && !is_overtaking(m, l)) {
             *at = l->next;
             return &l->out;
         }

@@ -6,6 +6,7 @@
 #define SRC_CLUSTER_MAIL_H
 
 #include "src/cluster/cluster.h"
+#include "src/cluster/link_delay.h"
 
 struct mail;
 
@@ -24,6 +25,10 @@ void mail_free(struct mail *m);
 
 /* Starts sending. *n_pending goes up by one now, and down by one when the buffer is free again (seen by mail_poll). */
 void mail_send(struct mail *m, int32_t to, const void *buffer, size_t bytes, int32_t *n_pending);
+/* From now on letters count as arrived when a simulated network would have brought them; port: borrowed, the one of the link. */
+void mail_set_delay(struct mail *m, struct link_delay *port);
+/* clock_now_s() at which the next letter that came in will count as arrived; INFINITY when none waits for that. */
+double mail_next_due_s(const struct mail *m);
 /* The next letter, or NULL. Drives sends and receives. Never blocks. */
 struct mail_letter *mail_poll(struct mail *m);
 void mail_release(struct mail *m, struct mail_letter *letter);

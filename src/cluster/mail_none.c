@@ -1,6 +1,8 @@
 /* The mail of a program built without MPI: one rank has nobody to write to. SPDX-License-Identifier: MIT */
 #include "src/cluster/mail.h"
 
+#include <math.h>
+
 int mail_init(struct mail **m, struct cluster *c, struct error *err)
 {
     (void)c;
@@ -17,6 +19,17 @@ void mail_send(struct mail *m, int32_t to, const void *buffer, size_t bytes, int
 {
     (void)m, (void)buffer, (void)bytes, (void)n_pending;
     fatal("there is no rank %d in a build without MPI", to);
+}
+
+void mail_set_delay(struct mail *m, struct link_delay *port)
+{
+    (void)m, (void)port;
+}
+
+double mail_next_due_s(const struct mail *m)
+{
+    (void)m;
+    return INFINITY;
 }
 
 struct mail_letter *mail_poll(struct mail *m)

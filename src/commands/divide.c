@@ -6,6 +6,7 @@
 
 #include "src/commands/calibrate.h"
 #include "src/commands/outlook.h"
+#include "src/commands/speed_board.h"
 #include "src/core/log.h"
 
 /* What this rank may take: the limit that was asked for, or its share of what its node has. */
@@ -14,6 +15,9 @@ static uint64_t memory_share(const struct job *job)
     uint64_t available = topology_memory_available();
     if (job->options.memory_limit) {
         return job->options.memory_limit;
+    }
+    if (job_is_simulated(job)) {
+        return job->devices[job->cluster->rank].board.memory_bytes;
     }
     return available ? available / (uint64_t)job->cluster->local_size : UINT64_MAX;
 }
@@ -32,7 +36,20 @@ int divide_measure(struct job *job, double limit_s, int large, struct error *err
     if (limit_s <= 0) {
         return 0;
     }
-    ring_measure(job->cluster, large, job->links);
+    if (job->link.bytes_per_s > 0) {
+        for (size_t i = 0; i < size; i++) {
+            job->links[i] = (struct ring_link){job->link.latency_s, job->link.bytes_per_s};
+        }
+    } else {
+        ring_measure(job->cluster, large, job->links);
+    }
+    if (job_is_simulated(job)) {
+        for (size_t i = 0; i < size; i++) {
+            speed_from_board(&job->speeds[i], &job->devices[i].board, &job->sizes, &job->config,
+                             (enum kv_type)job->options.k_type, (enum kv_type)job->options.v_type);
+        }
+        return 0;
+    }
     return calibrate(job, limit_s, job->speeds, err);
 }
 
@@ -62,7 +79,7 @@ static int make(struct job *job, struct error *err)
 {
     struct plan_options po = divide_options(job);
     int status = plan_make(&job->sizes, &job->config, &po, job->plan, err);
-    if (status && !job->options.memory_limit) {
+    if (status && !job->options.memory_limit && !job_is_simulated(job)) {
         po.memory = NULL;
         status = plan_make(&job->sizes, &job->config, &po, job->plan, err);
     }

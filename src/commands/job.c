@@ -36,19 +36,45 @@ int32_t job_default_chunk(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx,   o->max_rows,   o->chunk,     o->depth,     o->k_type,  o->v_type,
-                              o->n_slots, o->split_head, o->objective, o->calibrate, BATCH_MAGIC};
+    const int64_t values[] = {o->n_ctx,   o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
+                              o->n_slots, o->split_head, o->objective, o->calibrate, o->trace != NULL, BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
     }
-    for (const char *c = LLM_VERSION; *c; c++) {
-        hash = (hash ^ (uint64_t)*c) * 0x100000001b3u;
+    const char *const texts[] = {LLM_VERSION, o->device, o->sim_link};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        for (const char *c = texts[i] ? texts[i] : ""; *c; c++) {
+            hash = (hash ^ (uint64_t)*c) * 0x100000001b3u;
+        }
+        hash = (hash ^ ',') * 0x100000001b3u;
     }
     for (int32_t i = 0; i < o->split.n; i++) {
         hash = (hash ^ (uint64_t)o->split.values[i]) * 0x100000001b3u;
     }
     return hash;
+}
+
+int job_is_simulated(const struct job *job)
+{
+    return job->devices[0].kind == DEVICE_SIM;
+}
+
+/* The same list on every rank: all find the same mistake. */
+static int choose_devices(struct job *job, struct error *err)
+{
+    const struct job_options *o = &job->options;
+    job->devices = calloc((size_t)job->cluster->size, sizeof *job->devices);
+    if (!job->devices) {
+        return error_set(err, "out of memory");
+    }
+    if (device_parse(o->device, job->cluster->size, job->devices, err)) {
+        return -1;
+    }
+    if (o->sim_link && !job_is_simulated(job)) {
+        return error_set(err, "--sim-link %s was given without --device sim:BOARD, which it belongs to", o->sim_link);
+    }
+    return o->sim_link && board_link_find(o->sim_link, &job->link, err) ? error_prefix(err, "--sim-link") : 0;
 }
 
 static int open_file(struct job *job, struct error *err)
@@ -76,7 +102,7 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
     memset(job, 0, sizeof *job);
     job->cluster = cluster;
     job->options = *options;
-    if (cluster_agree(cluster, open_file(job, err), err) ||
+    if (cluster_agree(cluster, choose_devices(job, err), err) || cluster_agree(cluster, open_file(job, err), err) ||
         cluster_agree_equal(cluster, options_hash(options), "the program's version or one of its options", err) ||
         cluster_agree_equal(cluster, gguf_header_hash(&job->file), "the model file (header and sizes)", err)) {
         return -1;
@@ -127,6 +153,16 @@ static int check_memory(const struct job *job, struct error *err)
                          megabytes(need), megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes),
                          megabytes(limit), advice);
     }
+    const struct device *d = &job->devices[c->rank];
+    if (d->kind == DEVICE_SIM) {
+        return need <= d->board.memory_bytes
+                   ? 0
+                   : error_set(err,
+                               "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), board "
+                               "%s has %llu MB for it; %s",
+                               megabytes(need), megabytes(p->weight_bytes), megabytes(p->kv_bytes), megabytes(p->buffer_bytes),
+                               d->board.name, megabytes(d->board.memory_bytes), advice);
+    }
     if (!limit && available && node > available) {
         return error_set(
             err, "%llu MB are needed on this node (this rank: weights %llu, KV cache %llu, buffers %llu), %llu MB are free; %s",
@@ -154,9 +190,13 @@ static int make_threads(struct job *job, struct error *err)
     if (topology_init(&job->topology, err)) {
         return -1;
     }
-    topology_plan(job->topology, c->local_rank, c->local_size, &n_threads);
+    int simulated = job_is_simulated(job); /* ranks that sleep most of the time share all cores, bound to none */
+    topology_plan(job->topology, simulated ? 0 : c->local_rank, simulated ? 1 : c->local_size, &n_threads);
     topology_bind(job->topology, -1);
-    job->report.n_threads = n_threads;
+    job->report.n_threads = simulated ? 1 : n_threads;
+    if (simulated) {
+        return 0;
+    }
     char cores[64] = "";
     if (topology_place_text(job->topology, -1, cores, sizeof cores) == 0) {
         log_verbose("rank %d (%s): %d thread%s on processing units %s", c->rank, c->peers[c->rank].host, n_threads,
@@ -172,7 +212,9 @@ int job_start_threads(struct job *job, struct error *err)
 
 static int make_backend(struct job *job, struct error *err)
 {
-    return backend_cpu_create(&job->backend, job->options.isa, job->pool, job->options.max_rows, err);
+    int32_t max_rows = job->options.max_rows;
+    return job_is_simulated(job) ? backend_sim_create(&job->backend, &job->devices[job->cluster->rank].board, max_rows, err)
+                                 : backend_cpu_create(&job->backend, job->options.isa, job->pool, max_rows, err);
 }
 
 /* Speeds decide nothing when there is one rank, or when the split is given by hand. */
@@ -202,7 +244,8 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
     if (job_start_threads(job, err) || cluster_agree(c, make_backend(job, err), err) ||
         divide_measure(job, measuring_limit_s(job), RING_QUICK, err) || divide_plan(job, err) ||
         cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
-        cluster_agree(c, make_parts(job, err), err)) {
+        cluster_agree(c, make_parts(job, err), err) ||
+        cluster_agree(c, job_trace_open(&job->trace, c, job->options.trace, err), err)) {
         return -1;
     }
     int32_t max_rows = job->options.max_rows, n_slots = job->options.n_slots;
@@ -219,11 +262,16 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
         .on_logits = generator_on_logits,
         .on_shortlist = generator_on_shortlist,
         .on_logits_context = generator,
+        .link_latency_s = job->link.latency_s,
+        .link_bytes_per_s = job->link.bytes_per_s,
+        .trace = job_trace_rings(&job->trace),
     };
-    if (stage_init(&job->stage, c, &job->segment, job->head.host ? &job->head : NULL, &so, bind_compute, job, err)) {
+    if (stage_init(&job->stage, c, &job->segment, job->head.host ? &job->head : NULL, &so,
+                   job_is_simulated(job) ? NULL : bind_compute, job, err)) {
         return -1;
     }
     job->report.load_s = clock_now_s() - start_s;
+    job_trace_start(&job->trace, c);
     log_verbose("rank %d (%s): weights %llu MB, KV cache %llu MB, buffers %llu MB, loaded in %.2f s", c->rank,
                 c->peers[c->rank].host, megabytes(mine(job)->weight_bytes), megabytes(mine(job)->kv_bytes),
                 megabytes(mine(job)->buffer_bytes), job->report.load_s);
@@ -237,7 +285,7 @@ void job_gather_reports(struct job *job, struct job_report *all)
     link_get_counters(job->stage.link, &counters);
     r->rank = job->cluster->rank;
     memcpy(r->host, job->cluster->peers[r->rank].host, sizeof r->host);
-    snprintf(r->device, sizeof r->device, "%s", job->backend->ops->name);
+    device_text(&job->devices[r->rank], r->device, sizeof r->device);
     r->layer_first = mine(job)->range.layer_first;
     r->layer_end = mine(job)->range.layer_end;
     r->owns_head = mine(job)->range.vocab_end > mine(job)->range.vocab_first;
@@ -261,6 +309,7 @@ void job_close(struct job *job)
         job->backend->ops->destroy(job->backend);
     }
     thread_pool_free(job->pool);
+    job_trace_close(&job->trace);
     topology_free(job->topology);
     free(job->plan);
     free(job->speeds);
@@ -268,6 +317,7 @@ void job_close(struct job *job)
     free(job->memory);
     free(job->owners);
     slice_sizes_free(&job->sizes);
+    free(job->devices);
     model_config_free(&job->config);
     gguf_close(&job->file);
     memset(job, 0, sizeof *job);

@@ -6,6 +6,8 @@
 #include "src/cluster/cluster.h"
 #include "src/cluster/ring.h"
 #include "src/cluster/topology.h"
+#include "src/commands/device.h"
+#include "src/commands/job_trace.h"
 #include "src/commands/options.h"
 #include "src/commands/plan.h"
 #include "src/engine/generator.h"
@@ -22,8 +24,11 @@ struct job_options {
     int32_t n_threads;  /* 0 = the rank's share of the node's cores */
     int k_type, v_type; /* enum kv_type */
     const char *isa;
-    struct option_ints split;  /* layers of each rank; not given = by bytes */
+    const char *device;        /* --device as given; NULL = auto */
+    const char *sim_link;      /* profile of the simulated network; NULL = none */
+    struct option_ints split;  /* layers of each rank; not given = by speed and memory */
     uint64_t memory_limit;     /* bytes a rank may take; 0 = what the node has */
+    const char *trace;         /* file for a timeline of all ranks; NULL = none */
     int32_t n_slots;           /* sequences at a time; set by the command */
     int objective, split_head; /* enum partition_objective, enum plan_split_head */
     struct option_ints mix;    /* tokens of a typical prompt and answer; not given = 512,128 */
@@ -38,7 +43,7 @@ int32_t job_default_chunk(int32_t n_ranks);
 /* One rank's answer to "who are you and what did you do", for the start line, the summary and --json. */
 struct job_report {
     char host[CLUSTER_HOST_MAX];
-    char device[64];
+    char device[DEVICE_TEXT_MAX];
     int32_t rank, n_threads;
     int32_t layer_first, layer_end;
     int32_t owns_head, reserved;
@@ -55,6 +60,8 @@ struct job {
     struct speed *speeds;       /* [size] owned; NULL = not measured */
     struct ring_link *links;    /* [size] owned; NULL = not measured */
     uint64_t *memory;           /* [size] owned: bytes that each rank may take */
+    struct device *devices;     /* [size] owned: what each rank computes with */
+    struct board_link link;     /* simulated network; bytes_per_s 0 = none */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;
@@ -64,6 +71,7 @@ struct job {
     struct segment segment;
     struct head head;
     struct stage stage;
+    struct job_trace trace;
     struct job_report report; /* this rank's */
 };
 
@@ -71,12 +79,15 @@ struct job {
  * Collective. */
 int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err);
 
-/* Threads, bound to the rank's cores. Collective. */
+/* Threads, bound to the rank's cores; none when simulated. Collective. */
 int job_start_threads(struct job *job, struct error *err);
 
 /* Measures the ranks where their speeds matter, divides the layers, loads the slice, makes KV cache and buffers, connects the
  * ring and starts the compute thread. generator: gets rank 0's logits. Collective. */
 int job_start(struct job *job, struct generator *generator, struct error *err);
+
+/* 1: ranks take the time of described boards and compute nothing. After job_open. */
+int job_is_simulated(const struct job *job);
 
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */
 void job_gather_reports(struct job *job, struct job_report *all);

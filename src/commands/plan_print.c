@@ -28,12 +28,26 @@ static int32_t n_rows(const struct slice_range *r)
     return r->vocab_end - r->vocab_first;
 }
 
+/* Columns of the widest device's name. */
+static int device_width(const struct plan_page *p)
+{
+    size_t widest = strlen("device");
+    for (int32_t i = 0; i < p->job->cluster->size; i++) {
+        char text[DEVICE_TEXT_MAX];
+        device_text(&p->job->devices[i], text, sizeof text);
+        widest = strlen(text) > widest ? strlen(text) : widest;
+    }
+    return (int)widest;
+}
+
 static void print_rank(FILE *out, const struct plan_page *p, int32_t rank)
 {
     const struct plan_rank *r = &p->job->plan[rank];
     const struct plan_options *o = &p->in->options;
     uint64_t limit = o->memory ? o->memory[rank] : UINT64_MAX, total = plan_total(r);
-    char layers[32] = "none", head[16] = "", weights[16], kv[16], buffers[16], all[16], most[16], bar[BAR + 1] = "..........";
+    char layers[32] = "none", head[16] = "", weights[16], kv[16], buffers[16], all[16], most[16], bar[BAR + 1] = "..........",
+         device[DEVICE_TEXT_MAX];
+    device_text(&p->job->devices[rank], device, sizeof device);
     if (r->range.layer_end > r->range.layer_first) {
         snprintf(layers, sizeof layers, "%d-%d (%d)", r->range.layer_first, r->range.layer_end - 1,
                  r->range.layer_end - r->range.layer_first);
@@ -43,8 +57,8 @@ static void print_rank(FILE *out, const struct plan_page *p, int32_t rank)
     }
     double share = limit == UINT64_MAX || !limit ? 0 : (double)total / (double)limit;
     memset(bar, '#', (size_t)(share >= 1 ? BAR : share * BAR + 0.5));
-    fprintf(out, "  %4d  %-12.12s %-6s %-12s %5s %9s %9s %9s %9s of %-8s [%s]%s\n", rank, p->job->cluster->peers[rank].host,
-            "cpu", layers, head, size_text(r->weight_bytes, weights), size_text(r->kv_bytes, kv),
+    fprintf(out, "  %4d  %-12.12s %-*s %-12s %5s %9s %9s %9s %9s of %-8s [%s]%s\n", rank, p->job->cluster->peers[rank].host,
+            device_width(p), device, layers, head, size_text(r->weight_bytes, weights), size_text(r->kv_bytes, kv),
             size_text(r->buffer_bytes, buffers), size_text(total, all), size_text(limit, most), bar,
             total > limit ? " too much" : "");
 }
@@ -73,7 +87,10 @@ static int is_alike(const struct plan_page *p)
 
 static const char *reason(const struct plan_page *p)
 {
-    return p->job->options.split.given ? "by --split" : is_alike(p) ? "by bytes (the ranks are alike)" : "by measured speed";
+    return p->job->options.split.given ? "by --split"
+           : is_alike(p)               ? "by bytes (the ranks are alike)"
+           : job_is_simulated(p->job)  ? "by the boards' speed"
+                                       : "by measured speed";
 }
 
 static void print_ways(FILE *out, const struct plan_page *p)
@@ -112,8 +129,8 @@ int plan_print(FILE *out, const struct plan_page *p, struct error *err)
             size_text(slice_token_bytes(&job->sizes), weights), job->options.n_ctx);
     fprintf(out, "Split over %d rank%s %s, for %s\n\n", job->cluster->size, job->cluster->size == 1 ? "" : "s", reason(p),
             objectives[job->options.objective]);
-    fprintf(out, "  %4s  %-12s %-6s %-12s %5s %9s %9s %9s %9s\n", "rank", "host", "device", "layers", "head", "weights",
-            "KV cache", "buffers", "memory");
+    fprintf(out, "  %4s  %-12s %-*s %-12s %5s %9s %9s %9s %9s\n", "rank", "host", device_width(p), "device", "layers", "head",
+            "weights", "KV cache", "buffers", "memory");
     for (int32_t i = 0; i < job->cluster->size; i++) {
         print_rank(out, p, i);
     }

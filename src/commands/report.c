@@ -118,9 +118,10 @@ void report_partition(const struct job *job)
     const struct cluster *c = job->cluster;
     for (int32_t i = 0; i < c->size; i++) {
         const struct plan_rank *p = &job->plan[i];
-        char layers[40];
+        char layers[40], device[DEVICE_TEXT_MAX];
+        device_text(&job->devices[i], device, sizeof device);
         layers_text(p->range.layer_first, p->range.layer_end, job->config.n_layers, layers, sizeof layers);
-        log_info("rank %d %-12.12s %s  %s%s, %.0f MB", i, c->peers[i].host, job->backend->ops->name, layers,
+        log_info("rank %d %-12.12s %s  %s%s, %.0f MB", i, c->peers[i].host, device, layers,
                  p->range.vocab_end > p->range.vocab_first ? " + head" : "", (double)p->weight_bytes / 1e6);
     }
 }

@@ -130,6 +130,12 @@ static void on_token(void *context, struct sequence *q, const struct sampler_res
     }
 }
 
+static int is_end(void *context, int32_t id)
+{
+    const struct run *r = context;
+    return tokenizer_is_end(r->tokenizer, id);
+}
+
 static void on_prompt_logits(void *context, const struct sequence *q, int32_t position, const float *logits)
 {
     struct run *r = context;
@@ -243,6 +249,7 @@ static int prepare_answer(struct run *r, struct error *err)
     }
     r->generator.on_token = on_token;
     r->generator.on_prompt_logits = r->logits ? on_prompt_logits : NULL;
+    r->generator.is_end = is_end;
     r->generator.context = r;
     r->generator.cancel = &cancelled;
     return 0;
@@ -319,10 +326,26 @@ static int report(struct run *r, struct error *err)
     return cluster_agree(c, status, err);
 }
 
+/* Simulated boards have no logits to show. */
+static int check_simulated(const struct run *r, struct error *err)
+{
+    if (!job_is_simulated(&r->job)) {
+        return 0;
+    }
+    if (r->options.logits_path || r->options.sampling.n_logprobs > 0) {
+        return error_set(err, "%s was given with --device sim:BOARD, which computes nothing: there are no logits",
+                         r->options.logits_path ? "--logits-out" : "--logprobs");
+    }
+    if (r->job.cluster->rank == 0) {
+        log_info("simulated boards: times are by their profiles, the text means nothing");
+    }
+    return 0;
+}
+
 static int run_all(struct run *r, struct cluster *cluster, struct error *err)
 {
     int first = cluster->rank == 0;
-    if (job_open(&r->job, cluster, &r->options.job, err)) {
+    if (job_open(&r->job, cluster, &r->options.job, err) || cluster_agree(cluster, check_simulated(r, err), err)) {
         return -1;
     }
     if (first && r->options.gpu_layers && strcmp(r->options.gpu_layers, "0") != 0 && strcmp(r->options.gpu_layers, "auto") != 0) {
@@ -348,7 +371,7 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
         divide_log_verdict(&r->job);
         generate(r);
     }
-    return status ? -1 : report(r, err);
+    return status || report(r, err) || job_trace_write(&r->job.trace, cluster, err) ? -1 : 0;
 }
 
 static void run_free(struct run *r)

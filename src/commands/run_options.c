@@ -44,7 +44,8 @@ static const struct option table[] = {
     {"--objective", OPTION_CHOICE, AT(job.objective), 0, 0, "throughput latency", "WHAT", "split for many streams (throughput) or for one (latency) (default throughput)"},
     {"--mix", OPTION_INTS, AT(job.mix), 0, 1 << 20, NULL, "512,128", "tokens of a typical prompt and answer, weighed in the split (default 512,128)"},
     {"--calibrate", OPTION_FLAG, AT(job.calibrate), 0, 0, NULL, NULL, "measure the ranks' speeds again, whatever is remembered"},
-    {"--device", OPTION_CHOICE, AT(device), 0, 0, "auto cpu", "NAME", "auto or cpu (default auto)"},
+    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
+    {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
     {"-ngl --gpu-layers", OPTION_TEXT, AT(gpu_layers), 0, 0, NULL, "N", "layers on GPUs: a number, all or auto; this build has no GPU backend"},
     {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},
     {"-b --batch-size", OPTION_INT, AT(job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"},
@@ -57,6 +58,7 @@ static const struct option table[] = {
     {"--json", OPTION_FLAG, AT(json), 0, 0, NULL, NULL, "one JSON object on stdout: ids, text, logprobs, timings, ranks"},
     {"--logprobs", OPTION_INT, AT(sampling.n_logprobs), 0, SAMPLER_MAX_LOGPROBS, NULL, "N", "log-probabilities of the N likeliest tokens, with --json"},
     {"--logits-out", OPTION_TEXT, AT(logits_path), 0, 0, NULL, "FILE", "write the prompt's logits, f32 [n_prompt, n_vocab]"},
+    {"--trace", OPTION_TEXT, AT(job.trace), 0, 0, NULL, "FILE", "write a timeline of all ranks, for ui.perfetto.dev or chrome://tracing"},
     {"-v --verbose", OPTION_FLAG, AT(verbose), 0, 0, NULL, NULL, "say more on stderr"},
     {"-q --quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, NULL, "only errors and warnings on stderr"},
     {"-h --help", OPTION_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
@@ -112,7 +114,7 @@ void run_options_help(FILE *out)
         "Usage: llm [run] -m FILE -p TEXT [options]\n"
         "       mpirun -np N --hostfile FILE llm -m FILE -p TEXT [options]\n"
         "Writes the model's answer to stdout. Every rank owns some of the model's layers; rank 0 reads the prompt and writes.\n"
-        "Other commands: info, tokenize (llm COMMAND --help).\n",
+        "Other commands: bench, info, tokenize (llm COMMAND --help).\n",
         table);
 }
 

@@ -14,7 +14,6 @@ struct run_options {
     const char *prompt, *prompt_file, *logits_path, *gpu_layers;
     struct option_ints ids;
     int32_t n_predict; /* -1 = until end of text or context */
-    int device;        /* index in "auto cpu" */
     int json, ignore_eos, no_bos, no_special, verbose, quiet, help;
 };
 

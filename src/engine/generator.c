@@ -28,12 +28,29 @@ void generator_free(struct generator *g)
     memset(g, 0, sizeof *g);
 }
 
+/* Where nothing is computed the token is a hash of seed and position, none that ends the text (of a vocabulary that has others).
+ */
+static void pick_without_logits(const struct generator *g, const struct sequence *q, struct sampler_result *out)
+{
+    memset(out, 0, sizeof *out);
+    for (uint32_t draw = 0; draw < 100; draw++) {
+        out->id = (int32_t)(sampler_random(q->sampling.seed, (uint32_t)q->n_ids, draw) % (uint64_t)g->n_vocab);
+        if (!g->is_end || !g->is_end(g->context, out->id)) {
+            return;
+        }
+    }
+}
+
 void generator_on_logits(void *context, const struct batch *batch, int32_t row, const float *logits)
 {
     struct generator *g = context;
     const struct batch_row *r = &batch->rows[row];
     /* The main thread does not touch ids or slots of a sequence whose token is under way. */
     const struct sequence *q = g->scheduler->slots[r->slot];
+    if (!g->stage->segment->backend->ops->computes) {
+        pick_without_logits(g, q, &g->results[r->slot]);
+        return;
+    }
     if (q->want_prompt_logits && r->position < q->n_prompt && g->on_prompt_logits) {
         g->on_prompt_logits(g->context, q, r->position, logits);
     }
@@ -47,7 +64,9 @@ void generator_on_shortlist(void *context, const struct batch *batch, int32_t ro
     struct generator *g = context;
     const struct batch_row *r = &batch->rows[row];
     const struct sequence *q = g->scheduler->slots[r->slot];
-    if (r->position == q->n_ids - 1) {
+    if (!g->stage->segment->backend->ops->computes) {
+        pick_without_logits(g, q, &g->results[r->slot]);
+    } else if (r->position == q->n_ids - 1) {
         sampler_pick_short(g->sampler, &q->sampling, list, q->ids, q->n_ids, q->n_ids, &g->results[r->slot]);
     }
 }
@@ -148,6 +167,9 @@ void generator_run(struct generator *g)
         if (batch) {
             scheduler_returned(g->scheduler, batch);
             take_tokens(g, batch);
+            if (g->on_batch) {
+                g->on_batch(g->context, batch);
+            }
             stage_return(g->stage, batch);
         }
     }

@@ -14,9 +14,14 @@ typedef void (*generator_token_fn)(void *context, struct sequence *sequence, con
 typedef void (*generator_end_fn)(void *context, struct sequence *sequence);
 /* Asked before every batch (main thread): the caller may generator_add. 1 = more sequences may still come, 0 = no more. */
 typedef int (*generator_more_fn)(void *context);
+/* A batch is home, its tokens have been taken (main thread): its times are to be had. */
+typedef void (*generator_batch_fn)(void *context, const struct batch *batch);
 /* Logits [n_vocab] of a prompt row of a sequence that wants them, in order of position (compute thread; main thread when the head
  * is divided). */
 typedef void (*generator_logits_fn)(void *context, const struct sequence *sequence, int32_t position, const float *logits);
+
+/* 1 when the token ends a text (any thread). */
+typedef int (*generator_is_end_fn)(void *context, int32_t id);
 
 struct generator {
     struct stage *stage;            /* borrowed; its on_logits and on_shortlist are generator's, with it as context */
@@ -27,7 +32,9 @@ struct generator {
     generator_token_fn on_token;
     generator_end_fn on_end;              /* NULL = nobody cares */
     generator_more_fn more;               /* NULL = all sequences are there from the start */
+    generator_batch_fn on_batch;          /* NULL = nobody cares */
     generator_logits_fn on_prompt_logits; /* NULL = nobody wants them */
+    generator_is_end_fn is_end;           /* NULL = no token ends a text; asked when the backend does not compute */
     void *context;
     const volatile sig_atomic_t *cancel; /* borrowed; once it is not 0, all sequences stop as cancelled. NULL = never */
 };

@@ -5,19 +5,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/backend.h"
+#include "src/engine/scheduler_private.h"
+
+enum { LOOK = 64 /* waiting sequences looked at in one call: thousands may wait */ };
 
 int scheduler_init(struct scheduler *s, const struct scheduler_options *options, struct error *err)
 {
     memset(s, 0, sizeof *s);
-    s->n_slots = options->n_slots;
-    s->max_rows = options->max_rows;
-    s->chunk = options->chunk < options->max_rows ? options->chunk : options->max_rows;
-    s->slots = calloc((size_t)options->n_slots, sizeof *s->slots);
-    if (!s->slots) {
-        return error_set(err, "out of memory for %d sequences", options->n_slots);
+    struct scheduler_options *o = &s->options;
+    *o = *options;
+    o->chunk = o->chunk < o->max_rows ? o->chunk : o->max_rows;
+    o->n_ranks = o->n_ranks > 0 ? o->n_ranks : 1;
+    o->stretch = o->stretch > 0 ? o->stretch : 2;
+    s->n_slots = s->n_free_slots = o->n_slots;
+    s->slots = calloc((size_t)o->n_slots, sizeof *s->slots);
+    s->free_slots = malloc((size_t)o->n_slots * sizeof *s->free_slots);
+    s->members = calloc((size_t)o->max_rows, sizeof *s->members);
+    if (!s->slots || !s->free_slots || !s->members) {
+        scheduler_free(s);
+        return error_set(err, "out of memory for %d sequences", o->n_slots);
     }
-    if (page_pool_init(&s->pool, options->n_pages, err)) {
+    for (int32_t i = 0; i < o->n_slots; i++) {
+        s->free_slots[i] = o->n_slots - 1 - i;
+    }
+    s->refused_at = UINT64_MAX;
+    if (page_pool_init(&s->pool, o->n_pages, err)) {
         scheduler_free(s);
         return -1;
     }
@@ -28,34 +40,96 @@ void scheduler_free(struct scheduler *s)
 {
     page_pool_free(&s->pool);
     free(s->slots);
+    free(s->free_slots);
+    free(s->members);
     memset(s, 0, sizeof *s);
 }
 
-static void queue_push(struct scheduler_queue *queue, struct sequence *q)
+void scheduler_set_cost(struct scheduler *s, const struct batch_cost *cost)
 {
-    q->next = NULL;
-    if (queue->last) {
-        queue->last->next = q;
+    s->options.cost = *cost;
+}
+
+/* -- lists -- */
+
+static void insert_behind(struct sequence_list *list, struct sequence *before, struct sequence *q)
+{
+    q->previous = before;
+    q->next = before ? before->next : list->first;
+    *(q->previous ? &q->previous->next : &list->first) = q;
+    *(q->next ? &q->next->previous : &list->last) = q;
+    list->n++;
+}
+
+static void append(struct sequence_list *list, struct sequence *q)
+{
+    insert_behind(list, list->last, q);
+}
+
+/* From the end that is nearer: new ones are the youngest, preempted ones older than all that never had a slot. */
+static void insert_by_age(struct sequence_list *list, struct sequence *q, int from_front)
+{
+    struct sequence *before = from_front ? NULL : list->last;
+    if (from_front) {
+        for (struct sequence *p = list->first; p && p->number < q->number; p = p->next) {
+            before = p;
+        }
     } else {
-        queue->first = q;
+        while (before && before->number > q->number) {
+            before = before->previous;
+        }
     }
-    queue->last = q;
+    insert_behind(list, before, q);
 }
 
-static struct sequence *queue_pop(struct scheduler_queue *queue)
+static void take_out(struct sequence_list *list, struct sequence *q)
 {
-    struct sequence *q = queue->first;
-    if (q) {
-        queue->first = q->next;
-        queue->last = queue->first ? queue->last : NULL;
-    }
-    return q;
+    *(q->previous ? &q->previous->next : &list->first) = q->next;
+    *(q->next ? &q->next->previous : &list->last) = q->previous;
+    q->next = q->previous = NULL;
+    list->n--;
 }
 
-void scheduler_add(struct scheduler *s, struct sequence *sequence)
+static struct sequence_list *list_of(struct scheduler *s, enum sequence_place place)
 {
-    sequence->slot = -1;
-    queue_push(&s->waiting, sequence);
+    switch (place) {
+    case SEQUENCE_WAITS: return &s->waiting;
+    case SEQUENCE_PROMPT: return &s->prompts;
+    case SEQUENCE_READY: return &s->ready;
+    case SEQUENCE_LANDED: return &s->landed;
+    case SEQUENCE_FINISHED: return &s->finished;
+    default: return NULL;
+    }
+}
+
+void scheduler_move(struct scheduler *s, struct sequence *q, enum sequence_place place)
+{
+    struct sequence_list *from = list_of(s, q->place), *to = list_of(s, place);
+    if (q == s->look) {
+        s->look = q->next;
+    }
+    if (from) {
+        take_out(from, q);
+    }
+    if (place == SEQUENCE_WAITS || place == SEQUENCE_PROMPT) {
+        insert_by_age(to, q, place == SEQUENCE_WAITS && q->place != SEQUENCE_NOWHERE);
+    } else if (to) {
+        append(to, q);
+    }
+    q->place = place;
+}
+
+/* -- sequences come and go -- */
+
+void scheduler_add(struct scheduler *s, struct sequence *q)
+{
+    assert(q->n_ids >= 1 && q->n_scheduled == 0 && q->n_pages == 0 && q->n_in_flight == 0);
+    q->slot = -1;
+    q->place = SEQUENCE_NOWHERE;
+    q->n_wanted = 0;
+    q->last_batch = UINT64_MAX;
+    q->number = s->n_added++;
+    scheduler_move(s, q, SEQUENCE_WAITS);
 }
 
 void scheduler_cancel_all(struct scheduler *s)
@@ -65,133 +139,82 @@ void scheduler_cancel_all(struct scheduler *s)
             s->slots[i]->stop = SEQUENCE_STOP_CANCELLED;
         }
     }
-    for (struct sequence *q; (q = queue_pop(&s->waiting));) {
-        q->stop = SEQUENCE_STOP_CANCELLED;
-        queue_push(&s->ended, q);
+    for (struct sequence *q; (q = s->waiting.first);) {
+        q->stop = q->stop == SEQUENCE_RUNNING ? SEQUENCE_STOP_CANCELLED : q->stop;
+        scheduler_move(s, q, SEQUENCE_FINISHED);
     }
 }
 
 int scheduler_is_empty(const struct scheduler *s)
 {
-    for (int32_t i = 0; i < s->n_slots; i++) {
-        if (s->slots[i]) {
-            return 0;
-        }
-    }
-    return !s->waiting.first && !s->ended.first;
+    return s->n_free_slots == s->n_slots && !s->waiting.first && !s->finished.first;
 }
 
-/* Slots of sequences that are through become free, and go to those that wait. */
-static void turn_over(struct scheduler *s)
+/* Those of the list that have stopped leave. */
+static void let_go(struct scheduler *s, struct sequence_list *list)
 {
-    for (int32_t i = 0; i < s->n_slots; i++) {
-        struct sequence *q = s->slots[i];
-        if (q && q->stop != SEQUENCE_RUNNING && q->n_in_flight == 0) {
-            while (q->n_pages > 0) {
-                page_pool_give(&s->pool, q->pages[--q->n_pages]);
-            }
-            s->slots[i] = NULL;
-            queue_push(&s->ended, q);
+    for (struct sequence *q = list->first, *next; q; q = next) {
+        next = q->next;
+        if (q->stop != SEQUENCE_RUNNING && q->n_in_flight == 0) {
+            scheduler_release(s, q);
+            scheduler_move(s, q, SEQUENCE_FINISHED);
         }
-        if (!s->slots[i] && (q = queue_pop(&s->waiting))) {
-            q->slot = i;
-            s->slots[i] = q;
+    }
+}
+
+void scheduler_settle(struct scheduler *s)
+{
+    let_go(s, &s->landed);
+    let_go(s, &s->ready);
+    let_go(s, &s->prompts);
+    for (struct sequence *q = s->landed.first, *next; q; q = next) {
+        next = q->next;
+        if (q->n_ids > q->n_scheduled) {
+            scheduler_move(s, q, SEQUENCE_READY);
+        }
+    }
+    for (int32_t i = 0; i < LOOK && i < s->waiting.n; i++) {
+        struct sequence *q = s->look ? s->look : s->waiting.first;
+        s->look = q->next;
+        if (q->stop != SEQUENCE_RUNNING) {
+            scheduler_move(s, q, SEQUENCE_FINISHED);
         }
     }
 }
 
 struct sequence *scheduler_take_ended(struct scheduler *s)
 {
-    turn_over(s);
-    return queue_pop(&s->ended);
-}
-
-static int32_t pages_for(int32_t n_positions)
-{
-    return (n_positions + KV_PAGE - 1) / KV_PAGE;
-}
-
-/* How many of `want` more rows of the sequence have room in its pages and `n_free` more; takes what they need from n_free. */
-static int32_t reserve_rows(const struct sequence *q, int32_t want, int32_t *n_free)
-{
-    int64_t room = ((int64_t)q->n_pages + *n_free) * KV_PAGE - q->n_scheduled;
-    int32_t n = want < room ? want : (int32_t)room;
-    int32_t needed = pages_for(q->n_scheduled + n);
-    *n_free -= needed > q->n_pages ? needed - q->n_pages : 0;
-    return n;
-}
-
-/* Rows [n_scheduled, n_scheduled + n) of a sequence, written behind the batch's rows so far. */
-static void add_rows(struct batch *batch, struct sequence *q, int32_t at, int32_t n)
-{
-    for (int32_t i = 0; i < n; i++) {
-        int32_t position = q->n_scheduled + i;
-        int wants = position == q->n_ids - 1 || (q->want_prompt_logits && position < q->n_prompt);
-        batch->rows[at + i] = (struct batch_row){
-            .token = q->ids[position], .position = position, .slot = q->slot, .flags = wants ? BATCH_ROW_WANTS_TOKEN : 0};
+    if (!s->finished.first) {
+        scheduler_settle(s);
     }
-    q->n_scheduled += n;
-    q->n_in_flight++;
-}
-
-/* One pass over the sequences: those in their answer (one row, none in flight), or those in their prompt (a chunk, any number in
- * flight). */
-static int32_t add_sequences(struct scheduler *s, struct batch *batch, int32_t n_rows, int prompts, int32_t *n_free)
-{
-    for (int32_t i = 0; i < s->n_slots && n_rows < s->max_rows; i++) {
-        struct sequence *q = s->slots[i];
-        if (!q || q->stop != SEQUENCE_RUNNING || q->n_scheduled >= q->n_ids || (q->n_scheduled < q->n_prompt) != prompts) {
-            continue;
-        }
-        int32_t want = q->n_ids - q->n_scheduled, limit = s->max_rows - n_rows;
-        limit = limit < s->chunk ? limit : s->chunk;
-        int32_t n = reserve_rows(q, want < limit ? want : limit, n_free);
-        if (n > 0) {
-            add_rows(batch, q, n_rows, n);
-            n_rows += n;
-        }
+    struct sequence *q = s->finished.first;
+    if (q) {
+        scheduler_move(s, q, SEQUENCE_NOWHERE);
     }
-    return n_rows;
-}
-
-static void take_pages(struct scheduler *s, struct batch *batch)
-{
-    int32_t at = 0;
-    for (int32_t i = 0; i < s->n_slots; i++) {
-        struct sequence *q = s->slots[i];
-        while (q && q->n_pages < pages_for(q->n_scheduled)) {
-            int32_t page = page_pool_take(&s->pool);
-            assert(page >= 0);
-            batch->pages[at++] = (struct batch_page){.slot = q->slot, .index = q->n_pages, .page = page};
-            q->pages[q->n_pages++] = page;
-        }
-    }
-}
-
-int32_t scheduler_next(struct scheduler *s, struct batch *batch)
-{
-    turn_over(s);
-    batch_clear(batch, s->n_batches);
-    int32_t n_free = s->pool.n_free;
-    int32_t n_rows = add_sequences(s, batch, 0, 0, &n_free);
-    n_rows = add_sequences(s, batch, n_rows, 1, &n_free);
-    if (n_rows == 0) {
-        return 0;
-    }
-    batch_set_counts(batch, n_rows, s->pool.n_free - n_free, n_rows);
-    take_pages(s, batch);
-    s->n_batches++;
-    return n_rows;
+    return q;
 }
 
 void scheduler_returned(struct scheduler *s, const struct batch *batch)
 {
+    int32_t *flight = &s->flights[batch->header->number % SCHEDULER_MAX_IN_FLIGHT];
+    s->n_rows_out -= *flight;
+    s->n_groups_out -= *flight > 0;
+    *flight = 0;
+    s->n_home++;
     int32_t last = -1; /* rows of a sequence stand together in a batch */
     for (int32_t i = 0; i < batch->header->n_rows; i++) {
         int32_t slot = batch->rows[i].slot;
-        if (slot != last && s->slots[slot]) {
-            s->slots[slot]->n_in_flight--;
+        struct sequence *q = s->slots[slot];
+        if (slot != last && --q->n_in_flight == 0 && q->place == SEQUENCE_FLIES) {
+            scheduler_move(s, q, SEQUENCE_LANDED);
         }
         last = slot;
     }
+}
+
+void scheduler_get_stats(const struct scheduler *s, struct scheduler_stats *out)
+{
+    *out = s->stats;
+    out->n_batches = s->n_batches;
+    out->n_evicted = s->pool.n_evicted;
 }

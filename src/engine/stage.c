@@ -2,15 +2,21 @@
 #include "src/engine/stage_private.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/core/clock.h"
 
-enum { IDLE_US = 100000 /* how long stage_wait sleeps at most when nothing is in flight */ };
+enum {
+    IDLE_US = 100000, /* how long stage_wait sleeps at most when nothing is in flight */
+    BUSY_US = 300,    /* between two looks at the network while the compute thread has work: it rings when it is through */
+    WAKE_US = 100,    /* a sleep ends up to this much late: 50 us of timer slack and waking up */
+};
 
 void stage_hand_over(struct stage *stage, struct queue *queue, struct stage_entry *entry)
 {
+    stage->n_jobs++;
     queue_put(queue, entry);
     bell_ring(&stage->compute_bell);
 }
@@ -18,10 +24,13 @@ void stage_hand_over(struct stage *stage, struct queue *queue, struct stage_entr
 static void send_on(struct stage *stage, struct stage_entry *entry)
 {
     struct batch *batch = &entry->batch;
-    batch->times[stage->cluster->rank].resident_s = (float)(clock_now_s() - entry->entered_s);
+    double now_s = clock_now_s();
+    int32_t rank = stage->cluster->rank, size = stage->cluster->size;
+    batch->times[rank].resident_s = (float)(now_s - entry->entered_s);
+    trace_mark(stage->options.trace, TRACE_SEND, now_s, batch->header->number, batch_bytes(batch), (rank + 1) % size);
     entry->sending = entry->leaving = 1;
     link_send(stage->link, batch->memory, batch_bytes(batch), entry->index);
-    if (stage->mail && stage->cluster->rank > 0 && stage->cluster->rank == stage->cluster->size - 1) {
+    if (stage->mail && rank > 0 && rank == size - 1) {
         stage_head_spread(stage, entry);
     }
 }
@@ -68,7 +77,10 @@ static void receive(struct stage *stage, int32_t tag, size_t bytes)
         fatal("batch %llu names a slot or page beyond the tables", (unsigned long long)entry->batch.header->number);
     }
     entry->entered_s = clock_now_s();
-    int home = stage->cluster->rank == 0;
+    int32_t rank = stage->cluster->rank, size = stage->cluster->size;
+    trace_mark(stage->options.trace, TRACE_RECEIVE, entry->entered_s, entry->batch.header->number, bytes,
+               (rank + size - 1) % size);
+    int home = rank == 0;
     if (home && (entry->batch.header->flags & BATCH_STOP)) {
         stage->stopped = 1;
         return;
@@ -124,6 +136,7 @@ static int pump(struct stage *stage, struct stage_entry **finished)
     }
     while (!*finished && (entry = queue_take(&stage->done))) {
         moved = 1;
+        stage->n_jobs--;
         if (entry->job == JOB_FORWARD) {
             send_on(stage, entry);
         } else if (stage->mail) {
@@ -136,10 +149,30 @@ static int pump(struct stage *stage, struct stage_entry **finished)
     return collect_sent(stage) || moved;
 }
 
-/* Nothing moved: sleeps until the compute thread rings or it is time to look at the network again. */
+static int is_sending(const struct stage *stage)
+{
+    for (int32_t i = 0; i < stage->n_entries; i++) {
+        if (stage->entries[i].sending || stage->entries[i].n_letters > 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Nothing moved: sleeps until the compute thread rings or it is time to look at the network again. What arrives while it computes
+ * has to wait for it anyway, and each look takes time from it where cores are few; but large messages need looks to go out. */
 static void rest(struct stage *stage)
 {
     double us = stage->cluster->size > 1 ? wait_next_us(&stage->wait) : -1;
+    if (us > 0 && us < BUSY_US && stage->n_jobs > 0 && !is_sending(stage)) {
+        us = BUSY_US;
+    }
+    double due_s = link_next_due_s(stage->link), mail_due_s = stage->mail ? mail_next_due_s(stage->mail) : INFINITY;
+    due_s = mail_due_s < due_s ? mail_due_s : due_s;
+    if (due_s < INFINITY) { /* the simulated network brings something at a known time: not to be slept through */
+        double left_us = (due_s - clock_now_s()) * 1e6 - WAKE_US;
+        us = left_us < 0 ? 0 : left_us < us ? left_us : us;
+    }
     if (us != 0) {
         bell_wait(&stage->main_bell, us);
     }
@@ -197,6 +230,7 @@ void stage_submit(struct stage *stage, struct batch *batch)
     entry->job = JOB_FORWARD;
     batch->header->started_s = entry->entered_s;
     stage->n_in_flight++;
+    trace_mark(stage->options.trace, TRACE_IN_FLIGHT, entry->entered_s, UINT64_MAX, (size_t)stage->n_in_flight, 0);
     stage_hand_over(stage, &stage->forward, entry);
 }
 
@@ -224,6 +258,9 @@ void stage_return(struct stage *stage, struct batch *batch)
     if (entry->job == JOB_HEAD) {
         entry->job = JOB_FORWARD;
         stage->n_in_flight--;
+        if (stage->options.trace) {
+            trace_mark(stage->options.trace, TRACE_IN_FLIGHT, clock_now_s(), UINT64_MAX, (size_t)stage->n_in_flight, 0);
+        }
         link_post_receive(stage->link, batch->memory, entry->index);
     } else {
         stage->idle[stage->n_idle++] = entry;
@@ -305,6 +342,13 @@ int stage_init(struct stage *stage, struct cluster *cluster, struct segment *seg
          (mail_init(&stage->mail, cluster, err) || cluster_agree(cluster, stage_head_init(stage, err), err)))) {
         stage_free(stage);
         return -1;
+    }
+    if (options->link_bytes_per_s > 0) {
+        link_delay_init(&stage->port, options->link_latency_s, options->link_bytes_per_s);
+        link_set_delay(stage->link, &stage->port);
+        if (stage->mail) {
+            mail_set_delay(stage->mail, &stage->port);
+        }
     }
     post_buffers(stage);
 

@@ -14,6 +14,7 @@
 #include "src/cluster/wait.h"
 #include "src/engine/batch.h"
 #include "src/engine/queue.h"
+#include "src/engine/trace.h"
 #include "src/model/head.h"
 #include "src/model/segment.h"
 
@@ -35,10 +36,12 @@ struct stage_options {
     int32_t depth;            /* batches in flight */
     struct batch_shape shape; /* n_stages = number of ranks */
     int32_t n_slots, max_pages_per_slot;
-    const struct stage_owner *owners; /* [n_stages] borrowed: the head is divided; NULL = rank 0 has all of it */
-    stage_logits_fn on_logits;        /* rank 0 */
-    stage_shortlist_fn on_shortlist;  /* rank 0, when the head is divided */
-    void *on_logits_context;          /* of both */
+    const struct stage_owner *owners;        /* [n_stages] borrowed: the head is divided; NULL = rank 0 has all of it */
+    stage_logits_fn on_logits;               /* rank 0 */
+    stage_shortlist_fn on_shortlist;         /* rank 0, when the head is divided */
+    void *on_logits_context;                 /* of both */
+    double link_latency_s, link_bytes_per_s; /* simulated network; 0 bytes/s = none */
+    struct trace *trace;                     /* borrowed; NULL = nothing is recorded */
 };
 
 /* What a stage did; times in seconds. */
@@ -70,6 +73,8 @@ struct stage {
     struct queue forward, home, done; /* to the compute thread: new batches, hidden for the head; and back */
     struct bell compute_bell, main_bell;
     struct wait_policy wait;
+    int32_t n_jobs;         /* handed to the compute thread and not yet taken back */
+    struct link_delay port; /* the simulated network's end at this rank */
     atomic_int woken;
     int stopped; /* the stop message has been sent on (rank 0: has come home) */
 

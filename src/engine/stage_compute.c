@@ -150,6 +150,8 @@ void *stage_compute_main(void *argument)
         if (!entry->letter && !entry->origin) { /* what others lent is not written to */
             entry->batch.times[stage->cluster->rank].busy_s += (float)(end_s - begin_s);
         }
+        trace_work(stage->options.trace, forward ? TRACE_FORWARD : TRACE_HEAD, begin_s, end_s, entry->batch.header->number,
+                   (size_t)(forward ? entry->batch.header->n_rows : entry->batch.header->n_hidden));
         if (!stop) {
             stage->totals.wait_s += stage->totals.n_batches > 0 ? begin_s - idle_s : 0;
             stage->totals.busy_s += end_s - begin_s;

@@ -99,6 +99,13 @@ void stage_head_free(struct stage *stage)
     stage->split = NULL;
 }
 
+static void mark(struct stage *stage, enum trace_kind kind, uint64_t number, size_t bytes, int32_t peer)
+{
+    if (stage->options.trace) {
+        trace_mark(stage->options.trace, kind, clock_now_s(), number, bytes, peer);
+    }
+}
+
 /* -- owners behind rank 0 -- */
 
 /* Views the batch in memory that somebody else keeps until the answer has gone. */
@@ -125,6 +132,7 @@ void stage_head_spread(struct stage *stage, struct stage_entry *entry)
     }
     for (int32_t rank = 1; rank < last; rank++) {
         if (owns(stage, rank)) {
+            mark(stage, TRACE_SEND_HEAD, entry->batch.header->number, batch_bytes(&entry->batch), rank);
             mail_send(stage->mail, rank, entry->batch.memory, batch_bytes(&entry->batch), &entry->n_letters);
         }
     }
@@ -158,6 +166,7 @@ static int pump_owner(struct stage *stage)
             fatal("rank %d asks for more than %d parts of the head at once", letter->from, h->n_slots);
         }
         start_part(stage, letter->memory, letter->bytes, letter, NULL);
+        mark(stage, TRACE_RECEIVE_HEAD, ((const struct batch_header *)letter->memory)->number, letter->bytes, letter->from);
         moved = 1;
     }
     collect_parts(stage);
@@ -173,6 +182,7 @@ static void put_answer(struct stage *stage, struct mail_letter *letter)
         fatal("rank %d sent an answer of %zu bytes that nobody asked for", letter->from, letter->bytes);
     }
     a->letters[(a->first + a->n++) % stage->split->n_slots] = letter;
+    mark(stage, TRACE_RECEIVE_HEAD, ((const struct answer_header *)letter->memory)->number, letter->bytes, letter->from);
 }
 
 static int all_answered(const struct stage *stage)
@@ -293,6 +303,7 @@ void stage_head_answered(struct stage *stage, struct stage_entry *entry)
         entry->origin->viewed = 0;
     }
     entry->sending = 1;
+    mark(stage, TRACE_SEND_HEAD, entry->answer->number, entry->answer_bytes, 0);
     mail_send(stage->mail, 0, entry->answer, entry->answer_bytes, &entry->n_letters);
 }
 

@@ -158,7 +158,7 @@ static int read_rope(struct model_config *c, const struct reader *r)
 
     float *factors = NULL;
     const struct gguf_tensor *t = gguf_find_tensor(r->file, "rope_freqs.weight");
-    if (t) {
+    if (t && t->data) { /* a file without data is good for planning and simulation */
         if (t->type != DTYPE_F32 || t->dims[0] != c->rope.n_rot / 2 || t->bytes != sizeof(float) * (size_t)(c->rope.n_rot / 2)) {
             return error_set(r->err, "tensor rope_freqs.weight has %lld values of type %u, expected %d of F32",
                              (long long)t->dims[0], t->type, c->rope.n_rot / 2);

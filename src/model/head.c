@@ -16,7 +16,7 @@ int head_init(struct head *h, const struct model_config *config, const struct sl
     h->slice = slice;
     h->n_vocab = slice->range.vocab_end - slice->range.vocab_first;
     size_t n_logits = (size_t)HEAD_MAX_ROWS * (size_t)h->n_vocab;
-    h->host = malloc(n_logits * sizeof(float));
+    h->host = calloc(n_logits, sizeof(float));
     if (!h->host) {
         return error_set(err, "out of memory for the logits of %d rows", (int)HEAD_MAX_ROWS);
     }

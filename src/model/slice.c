@@ -21,11 +21,15 @@ struct rows_range {
 };
 
 /* Brings a tensor's pages into memory, so that the first token does not wait for the disk, and shows how far it is. Every page is
- * touched; the sum keeps the compiler from leaving the reads out. */
+ * touched; the sum keeps the compiler from leaving the reads out. data: NULL when only shapes are wanted. */
 static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
 {
     enum { STEP = 4096, WINDOW = 8 << 20 };
     volatile uint8_t sink = 0;
+    if (!data) {
+        l->done += bytes;
+        return 0;
+    }
     for (size_t at = 0; at < bytes; at += WINDOW) {
         size_t n = bytes - at < WINDOW ? bytes - at : WINDOW;
         uintptr_t begin = (uintptr_t)(data + at) & ~(uintptr_t)(STEP - 1);
@@ -41,7 +45,8 @@ static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
     return 0;
 }
 
-/* Finds tensor `name` and checks that it is [rows, cols]. must = 0: absent is fine and leaves *out zeroed. */
+/* Finds tensor `name` and checks that it is [rows, cols]; for a backend that does not compute, its shape alone. must = 0: absent
+ * is fine and leaves *out zeroed. */
 static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, int must, struct tensor *out)
 {
     memset(out, 0, sizeof *out);
@@ -49,7 +54,8 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
     if (!t) {
         return must ? error_set(l->err, "the file has no tensor %s", name) : 0;
     }
-    if (gguf_tensor_view(t, out, l->err)) {
+    int computes = l->backend->ops->computes;
+    if (computes ? gguf_tensor_view(t, out, l->err) : gguf_tensor_shape(t, out, l->err)) {
         return -1;
     }
     if (out->rows != rows || out->cols != cols || t->n_dims > 2) {
@@ -62,7 +68,7 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
 /* Narrows the matrix to the wanted rows, reads them unless they have been, and hands them to the backend. */
 static int take_rows(struct loader *l, struct rows_range rows, int read, struct tensor *t)
 {
-    t->data = (const uint8_t *)t->data + (size_t)rows.first * t->row_bytes;
+    t->data = t->data ? (const uint8_t *)t->data + (size_t)rows.first * t->row_bytes : NULL;
     t->rows = rows.end - rows.first;
     return (read && read_ahead(l, t->data, (size_t)t->rows * t->row_bytes)) ? -1 : l->backend->ops->import(l->backend, t, l->err);
 }
@@ -78,10 +84,10 @@ static int find_vector(struct loader *l, const char *name, int64_t n, int must, 
     if (find_matrix(l, name, 1, n, must, out)) {
         return -1;
     }
-    if (out->data && out->dtype != DTYPE_F32) {
+    if (out->rows && out->dtype != DTYPE_F32) {
         return error_set(l->err, "tensor %s is of type %s, expected F32", name, dtype_info(out->dtype)->name);
     }
-    return out->data ? read_ahead(l, out->data, out->row_bytes) : 0;
+    return read_ahead(l, out->data, out->row_bytes);
 }
 
 static int load_vector(struct loader *l, const char *name, int64_t n, struct tensor *out)
@@ -125,7 +131,7 @@ static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t
     out->scale = 1;
     snprintf(name, sizeof name, "%s.scale", stem);
     const struct gguf_tensor *scale = rule == SCALE_NONE ? NULL : gguf_find_tensor(l->file, name);
-    if (scale) {
+    if (scale && l->backend->ops->computes) {
         if (scale->type != DTYPE_F32 || scale->bytes != sizeof(float)) {
             return error_set(l->err, "tensor %s is not one F32 value", name);
         }
@@ -138,7 +144,7 @@ static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t
     if (out->bias.data && rule == SCALE_SUM && out->scale != 1 && scale_bias(l, out)) {
         return -1;
     }
-    return out->bias.data ? l->backend->ops->import(l->backend, &out->bias, l->err) : 0;
+    return out->bias.rows ? l->backend->ops->import(l->backend, &out->bias, l->err) : 0;
 }
 
 static int load_layer(struct loader *l, const struct model_config *c, int32_t layer, struct layer_weights *w)
@@ -201,10 +207,10 @@ static int load_head(struct loader *l, const struct model_config *c, struct slic
     if (find_vector(l, name, c->n_vocab, 0, &head->bias)) {
         return -1;
     }
-    if (!head->bias.data) {
+    if (!head->bias.rows) {
         return 0;
     }
-    head->bias.data = (const float *)head->bias.data + rows.first;
+    head->bias.data = head->bias.data ? (const float *)head->bias.data + rows.first : NULL;
     head->bias.cols = rows.end - rows.first;
     head->bias.row_bytes = (size_t)head->bias.cols * sizeof(float);
     return l->backend->ops->import(l->backend, &head->bias, l->err);

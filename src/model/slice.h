@@ -40,7 +40,7 @@ struct slice {
 typedef int (*slice_progress_fn)(void *context, uint64_t done, uint64_t total);
 
 /* Finds and checks every tensor of the range (name, shape, type), reads it and hands it to the backend. The file must stay open
- * as long as the slice lives. */
+ * as long as the slice lives. For a backend that does not compute nothing is read: tensors have shapes but no data. */
 int slice_load(struct slice *slice, const struct gguf *file, const struct model_config *config, const struct slice_range *range,
                struct backend *backend, slice_progress_fn progress, void *progress_context, struct error *err);
 void slice_free(struct slice *slice);

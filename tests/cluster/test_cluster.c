@@ -89,6 +89,28 @@ static void check_collectives(struct cluster *c)
 enum { DEPTH = 3, CAPACITY = 8 << 20, N_BATCHES = 60 };
 
 /* Bytes of batch `number`: 64 B to 8 MB, mostly small, the same on all ranks. */
+/* All ranks of this test have one clock. */
+static void check_clocks(struct cluster *c)
+{
+    double offset_s = cluster_clock_offset(c);
+    CHECK_THAT(offset_s > -0.5 && offset_s < 0.5, "rank %d is %g s ahead", c->rank, offset_s);
+}
+
+static void check_fetch(struct cluster *c)
+{
+    enum { N = 100000 };
+    static int32_t values[N];
+    for (int32_t from = 0; from < c->size; from++) {
+        for (int32_t i = 0; i < N; i++) {
+            values[i] = c->rank * 1000003 + i;
+        }
+        cluster_fetch(c, from, values, sizeof values);
+        int32_t owner = c->rank == 0 ? from : c->rank;
+        CHECK_INT(values[0], owner * 1000003);
+        CHECK_INT(values[N - 1], owner * 1000003 + N - 1);
+    }
+}
+
 static size_t batch_size(int32_t number)
 {
     uint32_t x = (uint32_t)number * 2654435761u;
@@ -237,6 +259,8 @@ int main(int argc, char **argv)
     check_agree(&c);
     check_agree_equal(&c);
     check_collectives(&c);
+    check_clocks(&c);
+    check_fetch(&c);
     check_ring(&c);
     double end_s = clock_now_s();
     if (c.rank == 0) {

@@ -33,7 +33,7 @@ static void bench_matmul(const struct cpu_kernels *table, enum dtype type, const
         double times[N_RUNS], warm;
         for (int i = -1; i < N_RUNS; i++) {
             double start = clock_now_s();
-            table->matmul[type](w.data, row_bytes, N_COLS, rows, batches[b], out, N_COLS, scratch.data);
+            cpu_kernels_matmul(table, type, batches[b])(w.data, row_bytes, N_COLS, rows, batches[b], out, N_COLS, scratch.data);
             *(i < 0 ? &warm : &times[i]) = clock_now_s() - start;
         }
         double s = median(times);
