@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "src/cluster/cluster.h"
+#include "src/commands/batch.h"
 #include "src/commands/bench.h"
 #include "src/commands/info.h"
 #include "src/commands/plan_command.h"
@@ -14,7 +15,7 @@
 
 enum { EXIT_USER_ERROR = 2 };
 
-/* argv[first..argc) are the command's options. Collective. */
+/* argv[first..argc) are the command's options. 0, -1 with *err, or an exit status that needs no words. Collective. */
 typedef int (*command_fn)(struct cluster *cluster, int argc, char **argv, int first, struct error *err);
 
 static const struct {
@@ -22,6 +23,7 @@ static const struct {
     command_fn run;
 } commands[] = {
     {"run", command_run},
+    {"batch", command_batch},
     {"bench", command_bench},
     {"info", command_info},
     {"plan", command_plan},
@@ -68,7 +70,7 @@ static int run_command(struct cluster *cluster, int argc, char **argv, struct er
             return commands[i].run(cluster, argc, argv, 2, err);
         }
     }
-    return error_set(err, "unknown command \"%s\"; known: run, bench, info, plan, tokenize (a model file is given with -m FILE)",
+    return error_set(err, "unknown command \"%s\"; known: run, batch, bench, info, plan, tokenize (a model file is given with -m FILE)",
                      argv[1]);
 }
 
@@ -83,9 +85,9 @@ int main(int argc, char **argv)
     signal(SIGBUS, on_sigbus);
     int status = cluster_agree_equal(&cluster, command_hash(argc, argv), "the command", &err);
     status = status ? status : run_command(&cluster, argc, argv, &err);
-    if (status && cluster.rank == 0) {
+    if (status < 0 && cluster.rank == 0) {
         fprintf(stderr, "llm: %s\n", err.text);
     }
     cluster_finalize(&cluster);
-    return status ? EXIT_USER_ERROR : 0;
+    return status < 0 ? EXIT_USER_ERROR : status;
 }

@@ -5,11 +5,11 @@
  * warm-up are outside. With a depth it begins when all sequences have theirs. */
 #include "src/commands/bench.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/commands/bench_print.h"
+#include "src/commands/cancel.h"
 #include "src/commands/job.h"
 #include "src/commands/report.h"
 #include "src/core/clock.h"
@@ -63,12 +63,15 @@ static const struct option table[] = {
     {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
     {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
     {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
+    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
+    {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
     {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},
     {"-b --batch-size", OPTION_INT, AT(job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"},
     {"-ub --ubatch-size", OPTION_INT, AT(job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; 128 with ranks)"},
     {"--depth", OPTION_INT, AT(job.depth), 0, 64, NULL, "N", "batches in flight (default: ranks + 1)"},
     {"-ctk --cache-type-k", OPTION_CHOICE, AT(job.k_type), 0, 0, KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"},
     {"-ctv --cache-type-v", OPTION_CHOICE, AT(job.v_type), 0, 0, KV_TYPES, "TYPE", "values in the KV cache (default f16)"},
+    {"--kv-memory", OPTION_BYTES, AT(job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for all streams)"},
     {"--memory-limit", OPTION_BYTES, AT(job.memory_limit), 0, 0, NULL, "BYTES", "memory a rank may take, e.g. 800M (default: what is free)"},
     {.kind = OPTION_GROUP, .help = "Output"},
     {"-o --output", OPTION_CHOICE, AT(format), 0, 0, "md csv json", "FORMAT", "md (mean and standard deviation), csv or json (default md)"},
@@ -79,21 +82,6 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP},
 };
 /* clang-format on */
-
-static volatile sig_atomic_t cancelled;
-
-static void on_signal(int signal_number)
-{
-    (void)signal_number;
-    cancelled = 1;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* -- the window -- */
 
@@ -173,7 +161,7 @@ static int run_test(struct bench *b, const struct bench_test *t, double *s, stru
     for (int32_t i = 0; i < t->n_streams; i++) {
         sequence_free(&b->sequences[i]);
     }
-    return status == 0 && cancelled ? error_set(err, "cancelled") : status;
+    return status == 0 && *cancel_flag() ? error_set(err, "cancelled") : status;
 }
 
 static int repeat(struct bench *b, struct bench_result *r, double *s, struct error *err)
@@ -262,29 +250,26 @@ static int options_init(struct bench *b, int argc, char **argv, int first, struc
     }
     o->job.n_ctx = b->max_ids;
     o->job.n_slots = b->max_streams;
+    o->job.no_sharing = 1;
     log_set_level(o->quiet ? LOG_QUIET : o->verbose ? LOG_VERBOSE : LOG_NORMAL);
     return 0;
 }
 
 static int prepare(struct bench *b, struct error *err)
 {
-    const struct job_options *o = &b->job.options;
     b->sequences = calloc((size_t)b->max_streams, sizeof *b->sequences);
     b->ids = calloc((size_t)b->max_ids, sizeof *b->ids);
     b->busy_s = calloc((size_t)b->job.cluster->size, sizeof *b->busy_s);
     if (!b->sequences || !b->ids || !b->busy_s) {
         return error_set(err, "out of memory for %d streams", b->max_streams);
     }
-    struct scheduler_options so = {
-        .n_slots = o->n_slots, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .max_rows = o->max_rows, .chunk = o->chunk};
-    if (scheduler_init(&b->scheduler, &so, err) ||
-        generator_init(&b->generator, &b->job.stage, &b->scheduler, b->job.config.n_vocab, err)) {
+    if (job_make_generator(&b->job, &b->scheduler, &b->generator, err)) {
         return -1;
     }
     b->generator.on_token = on_token;
     b->generator.on_batch = on_batch;
     b->generator.context = b;
-    b->generator.cancel = &cancelled;
+    b->generator.cancel = cancel_flag();
     return 0;
 }
 
@@ -300,7 +285,7 @@ static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
     }
     job_gather_reports(&b->job, b->ranks);
     int status = cluster_agree(cluster, first ? prepare(b, err) : 0, err);
-    catch_signals();
+    cancel_catch_signals();
     if (!first) {
         stage_work(&b->job.stage);
     } else {

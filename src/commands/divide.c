@@ -60,6 +60,7 @@ struct plan_options divide_options(const struct job *job)
                                  .split = &o->split,
                                  .n_ctx = o->n_ctx,
                                  .n_slots = o->n_slots,
+                                 .kv_memory = o->kv_memory,
                                  .max_rows = o->max_rows,
                                  .depth = o->depth,
                                  .chunk = o->chunk,
@@ -107,6 +108,7 @@ int divide_plan(struct job *job, struct error *err)
         return -1;
     }
     cluster_broadcast(c, job->plan, (size_t)c->size * sizeof *job->plan);
+    job->n_pages = job->plan[0].n_pages;
     for (int32_t i = 0; i < c->size; i++) {
         job->owners[i] = (struct stage_owner){.vocab_first = job->plan[i].range.vocab_first,
                                               .vocab_end = job->plan[i].range.vocab_end};

@@ -37,7 +37,8 @@ int32_t job_default_chunk(int32_t n_ranks)
 static uint64_t options_hash(const struct job_options *o)
 {
     const int64_t values[] = {o->n_ctx,   o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
-                              o->n_slots, o->split_head, o->objective, o->calibrate, o->trace != NULL, BATCH_MAGIC};
+                              o->n_slots, o->split_head, o->objective, o->calibrate, o->trace != NULL, (int64_t)o->kv_memory,
+                              BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
@@ -227,10 +228,8 @@ static int make_parts(struct job *job, struct error *err)
 {
     const struct job_options *o = &job->options;
     const struct slice_range *range = &mine(job)->range;
-    struct segment_options so = {.max_rows = o->max_rows,
-                                 .n_pages = plan_pages(o->n_ctx) * o->n_slots,
-                                 .k_type = (enum kv_type)o->k_type,
-                                 .v_type = (enum kv_type)o->v_type};
+    struct segment_options so = {
+        .max_rows = o->max_rows, .n_pages = job->n_pages, .k_type = (enum kv_type)o->k_type, .v_type = (enum kv_type)o->v_type};
     if (segment_init(&job->segment, &job->config, &job->slice, range->layer_first, range->layer_end, job->backend, &so, err)) {
         return -1;
     }
@@ -249,15 +248,16 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
         return -1;
     }
     int32_t max_rows = job->options.max_rows, n_slots = job->options.n_slots;
+    int32_t max_pages = plan_pages(job->options.n_ctx); /* a sequence may come with all of them shared */
     struct stage_options so = {
         .depth = job->options.depth,
         .shape = {.max_rows = max_rows,
-                  .max_pages = max_rows / KV_PAGE + (n_slots < max_rows ? n_slots : max_rows) + 1,
+                  .max_pages = max_rows / KV_PAGE + (n_slots < max_rows ? n_slots : max_rows) + 1 + max_pages,
                   .dim = job->config.dim,
                   .n_stages = c->size,
                   .max_need_words = head_is_divided(job) ? BATCH_NEED_WORDS * max_rows + NEED_WORDS_LISTED : 0},
         .n_slots = n_slots,
-        .max_pages_per_slot = plan_pages(job->options.n_ctx),
+        .max_pages_per_slot = max_pages,
         .owners = head_is_divided(job) ? job->owners : NULL,
         .on_logits = generator_on_logits,
         .on_shortlist = generator_on_shortlist,
@@ -276,6 +276,27 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
                 c->peers[c->rank].host, megabytes(mine(job)->weight_bytes), megabytes(mine(job)->kv_bytes),
                 megabytes(mine(job)->buffer_bytes), job->report.load_s);
     return 0;
+}
+
+int job_make_generator(struct job *job, struct scheduler *scheduler, struct generator *generator, struct error *err)
+{
+    const struct job_options *o = &job->options;
+    int32_t size = job->cluster->size;
+    struct scheduler_options so = {.n_slots = o->n_slots,
+                                   .n_pages = job->n_pages,
+                                   .max_rows = o->max_rows,
+                                   .chunk = o->chunk,
+                                   .n_ranks = size < o->depth ? size : o->depth,
+                                   .no_sharing = o->no_sharing};
+    return scheduler_init(scheduler, &so, err) || generator_init(generator, &job->stage, scheduler, job->config.n_vocab, err) ? -1
+                                                                                                                              : 0;
+}
+
+double job_hop_s(const struct job *job)
+{
+    const struct stage *stage = &job->stage;
+    int32_t size = job->cluster->size;
+    return size > 1 && stage->n_rounds ? stage->hops_s / (double)stage->n_rounds / size : 0;
 }
 
 void job_gather_reports(struct job *job, struct job_report *all)

@@ -28,11 +28,13 @@ struct job_options {
     const char *sim_link;      /* profile of the simulated network; NULL = none */
     struct option_ints split;  /* layers of each rank; not given = by speed and memory */
     uint64_t memory_limit;     /* bytes a rank may take; 0 = what the node has */
+    uint64_t kv_memory;        /* bytes of KV cache a rank may have; 0 = n_ctx positions for each of n_slots */
     const char *trace;         /* file for a timeline of all ranks; NULL = none */
     int32_t n_slots;           /* sequences at a time; set by the command */
     int objective, split_head; /* enum partition_objective, enum plan_split_head */
     struct option_ints mix;    /* tokens of a typical prompt and answer; not given = 512,128 */
     int calibrate;             /* 1: measure the ranks' speeds anew */
+    int no_sharing;            /* 1: equal beginnings of prompts are computed each time; set by the command */
 };
 void job_options_default(struct job_options *o);
 /* Context when none is asked for: min(model's, 4096). */
@@ -63,6 +65,7 @@ struct job {
     struct device *devices;     /* [size] owned: what each rank computes with */
     struct board_link link;     /* simulated network; bytes_per_s 0 = none */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
+    int32_t n_pages;            /* of the KV pool, on every rank */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;
     struct thread_pool *pool;
@@ -88,6 +91,13 @@ int job_start(struct job *job, struct generator *generator, struct error *err);
 
 /* 1: ranks take the time of described boards and compute nothing. After job_open. */
 int job_is_simulated(const struct job *job);
+
+/* Rank 0, after job_start: scheduler and generator as the job's options say; the caller sets the generator's callbacks. Both must
+ * be freed whatever the result (zeroed is valid). */
+int job_make_generator(struct job *job, struct scheduler *scheduler, struct generator *generator, struct error *err);
+
+/* Rank 0: mean time of a batch between two stages in seconds; 0 with one rank. */
+double job_hop_s(const struct job *job);
 
 /* After stage_stop / stage_work: everybody's report in rank order; all: [size]. Collective. */
 void job_gather_reports(struct job *job, struct job_report *all);

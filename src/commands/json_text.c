@@ -45,6 +45,15 @@ json_t *json_text(const char *text, size_t n)
     return string;
 }
 
+int json_text_is_valid(const char *text, size_t n)
+{
+    size_t length = 1;
+    for (size_t i = 0; i < n && length; i += length) {
+        length = utf8_length((const uint8_t *)text + i, n - i);
+    }
+    return length > 0;
+}
+
 json_t *json_number(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();

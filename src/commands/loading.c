@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/commands/terminal.h"
 #include "src/core/clock.h"
 #include "src/core/log.h"
 
@@ -51,19 +52,6 @@ static void *load_main(void *argument)
     return NULL;
 }
 
-int loading_on_terminal(void)
-{
-    char path[64], target[64];
-    if (isatty(STDERR_FILENO)) {
-        return 1;
-    }
-    /* mpirun reads its ranks' stderr through a pipe and writes it to its own. */
-    snprintf(path, sizeof path, "/proc/%d/fd/2", (int)getppid());
-    ssize_t n = readlink(path, target, sizeof target - 1);
-    target[n > 0 ? n : 0] = 0;
-    return getenv("OMPI_COMM_WORLD_RANK") && strncmp(target, "/dev/pts/", 9) == 0;
-}
-
 static void draw(const struct job *job, const struct tick *ticks, int again)
 {
     static const char full[] = "########################";
@@ -89,7 +77,7 @@ static void watch(struct loading *l)
     if (!ticks) {
         fatal("out of memory");
     }
-    int draws = job->cluster->rank == 0 && log_get_level() >= LOG_NORMAL && loading_on_terminal(), drawn = 0;
+    int draws = job->cluster->rank == 0 && log_get_level() >= LOG_NORMAL && terminal_reached(STDERR_FILENO), drawn = 0;
     double start_s = clock_now_s();
     while (n_finished < size) {
         if (!atomic_load(&l->finished)) {

@@ -9,7 +9,4 @@
  * status. Collective. */
 int loading_run(struct job *job, struct error *err);
 
-/* 1 when what is written to stderr reaches a terminal. */
-int loading_on_terminal(void);
-
 #endif

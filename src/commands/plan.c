@@ -39,11 +39,31 @@ static uint64_t buffer_bytes(const struct model_config *c, const struct plan_opt
            LOGIT_BYTES * (uint64_t)(range->vocab_end - range->vocab_first);
 }
 
-static uint64_t kv_bytes(const struct model_config *config, const struct plan_options *o, int32_t first, int32_t end)
+static uint64_t kv_bytes(const struct model_config *config, const struct plan_options *o, int32_t first, int32_t end,
+                         int32_t n_pages)
 {
-    struct segment_options so = {
-        .max_rows = o->max_rows, .n_pages = plan_pages(o->n_ctx) * o->n_slots, .k_type = o->k_type, .v_type = o->v_type};
+    struct segment_options so = {.max_rows = o->max_rows, .n_pages = n_pages, .k_type = o->k_type, .v_type = o->v_type};
     return segment_kv_bytes(config, first, end, &so);
+}
+
+/* Pages of the pool, or -1: as many as kv_memory holds on the rank whose layers take the most. */
+static int32_t pool_pages(const struct model_config *config, const struct plan_options *o, const struct plan_rank *ranks,
+                          struct error *err)
+{
+    uint64_t page = 1;
+    if (o->kv_memory == 0) {
+        return plan_pages(o->n_ctx) * o->n_slots;
+    }
+    for (int32_t i = 0; i < o->n_ranks; i++) {
+        uint64_t bytes = kv_bytes(config, o, ranks[i].range.layer_first, ranks[i].range.layer_end, 1);
+        page = bytes > page ? bytes : page;
+    }
+    if (o->kv_memory < page) {
+        return error_set(err, "--kv-memory is %llu bytes, a page of %d positions takes %llu", (unsigned long long)o->kv_memory,
+                         KV_PAGE, (unsigned long long)page);
+    }
+    uint64_t n = o->kv_memory / page;
+    return n < INT32_MAX ? (int32_t)n : INT32_MAX;
 }
 
 /* -- the question to the partition -- */
@@ -94,17 +114,19 @@ static int question_init(struct question *q, const struct slice_sizes *sizes, co
     return 0;
 }
 
-/* What a rank may take for layers and vocabulary rows: all but buffers, norm and embedding. A tied output matrix lies in rank 0's
+/* What a rank may take for layers with their cache and for vocabulary rows: all but buffers, norm, embedding and a cache of given
+ * size. A tied output matrix lies in rank 0's
  * embedding already. */
 static void ask_memory(struct question *q, const struct slice_sizes *sizes, const struct model_config *config,
                        const struct plan_options *o)
 {
+    int32_t n_pages = o->kv_memory ? 0 : plan_pages(o->n_ctx) * o->n_slots;
     for (int32_t i = 0; i < sizes->n_layers; i++) {
-        q->layer_bytes[i] = sizes->layer_bytes[i] + kv_bytes(config, o, i, i + 1);
+        q->layer_bytes[i] = sizes->layer_bytes[i] + kv_bytes(config, o, i, i + 1, n_pages);
     }
     for (int32_t rank = 0; rank < o->n_ranks; rank++) {
         struct slice_range all = {.layer_end = sizes->n_layers, .embeds = rank == 0};
-        uint64_t fixed = buffer_bytes(config, o, &all) + sizes->norm_bytes + (rank == 0 ? sizes->embed_bytes : 0);
+        uint64_t fixed = buffer_bytes(config, o, &all) + sizes->norm_bytes + o->kv_memory + (rank == 0 ? sizes->embed_bytes : 0);
         uint64_t limit = o->memory ? o->memory[rank] : UINT64_MAX;
         q->memory[rank] = limit == UINT64_MAX ? limit : limit > fixed ? limit - fixed : 0;
         q->row_bytes[rank] = LOGIT_BYTES + (rank == 0 && sizes->tied ? 0 : sizes->row_bytes);
@@ -258,15 +280,19 @@ int plan_make(const struct slice_sizes *sizes, const struct model_config *config
         status = answer_best(&q, options, unit_s, slices, err);
     }
     for (int32_t i = 0; status == 0 && i < options->n_ranks; i++) {
-        struct slice_range *range = &ranks[i].range;
-        *range = (struct slice_range){slices[i].layer_first, slices[i].layer_end, slices[i].vocab_first, slices[i].vocab_end,
-                                      i == 0};
+        ranks[i].range = (struct slice_range){slices[i].layer_first, slices[i].layer_end, slices[i].vocab_first,
+                                              slices[i].vocab_end, i == 0};
+    }
+    int32_t n_pages = status == 0 ? pool_pages(config, options, ranks, err) : -1;
+    for (int32_t i = 0; n_pages > 0 && i < options->n_ranks; i++) {
+        const struct slice_range *range = &ranks[i].range;
+        ranks[i].n_pages = n_pages;
         ranks[i].weight_bytes = slice_bytes(sizes, range);
-        ranks[i].kv_bytes = kv_bytes(config, options, range->layer_first, range->layer_end);
+        ranks[i].kv_bytes = kv_bytes(config, options, range->layer_first, range->layer_end, n_pages);
         ranks[i].buffer_bytes = buffer_bytes(config, options, range);
     }
     free(slices);
     free(speeds);
     question_free(&q);
-    return status;
+    return n_pages > 0 ? 0 : -1;
 }

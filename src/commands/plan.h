@@ -14,7 +14,8 @@ enum plan_split_head { PLAN_SPLIT_HEAD_AUTO, PLAN_SPLIT_HEAD_ON, PLAN_SPLIT_HEAD
 struct plan_options {
     int32_t n_ranks;
     const struct option_ints *split; /* layers of each rank; NULL or not given = by what follows */
-    int32_t n_ctx, n_slots;          /* KV pool: n_slots sequences of n_ctx positions */
+    int32_t n_ctx, n_slots;          /* KV pool: n_slots sequences of n_ctx positions, unless kv_memory says */
+    uint64_t kv_memory;              /* bytes of KV pages a rank may have; 0 = not given */
     int32_t max_rows, depth;         /* buffers */
     int32_t chunk;                   /* prompt rows that travel together */
     enum kv_type k_type, v_type;
@@ -27,6 +28,7 @@ struct plan_options {
 
 struct plan_rank {
     struct slice_range range;
+    int32_t n_pages; /* of the KV pool: the same on every rank */
     uint64_t weight_bytes, kv_bytes;
     uint64_t buffer_bytes; /* batches, intermediates, logits */
 };
@@ -35,7 +37,8 @@ struct plan_rank {
 int32_t plan_pages(int32_t n_ctx);
 
 /* Fills ranks[n_ranks]: by --split; else by the ranks' speeds and memory; where all ranks are alike by the bytes that a token
- * reads, which no noise can change. -1 with *err when it does not fit. */
+ * reads, which no noise can change. -1 with *err when it does not fit, or not one page
+ * fits kv_memory. */
 int plan_make(const struct slice_sizes *sizes, const struct model_config *config, const struct plan_options *options,
               struct plan_rank *ranks, struct error *err);
 

@@ -3,33 +3,8 @@
 
 #include <string.h>
 
-#include "src/commands/json_text.h"
+#include "src/commands/request_json.h"
 #include "src/core/log.h"
-
-static json_t *json_ids(const int32_t *ids, int32_t n)
-{
-    json_t *array = json_array();
-    for (int32_t i = 0; i < n; i++) {
-        json_array_append_new(array, json_integer(ids[i]));
-    }
-    return array;
-}
-
-static json_t *json_logprobs(const struct run_result *r)
-{
-    json_t *array = json_array();
-    int32_t n = r->sequence->n_ids - r->sequence->n_prompt;
-    for (int32_t i = 0; r->logprobs && i < n; i++) {
-        const struct sampler_result *s = &r->logprobs[i];
-        json_t *top = json_array();
-        for (int32_t k = 0; k < s->n_top; k++) {
-            json_array_append_new(top, json_pack("[i,o]", s->top_ids[k], json_number((double)s->top_logprobs[k])));
-        }
-        json_array_append_new(array,
-                              json_pack("{s:i,s:o,s:o}", "id", s->id, "logprob", json_number((double)s->logprob), "top", top));
-    }
-    return array;
-}
 
 static json_t *json_ranks(const struct run_result *r)
 {
@@ -48,17 +23,16 @@ static json_t *json_ranks(const struct run_result *r)
 
 int report_json(FILE *out, const struct run_result *r, struct error *err)
 {
-    const struct sequence *q = r->sequence;
+    const struct sequence *q = &r->request->sequence;
     const struct run_timings *t = &r->timings;
     json_t *timings = json_pack("{s:f,s:i,s:f,s:i,s:f,s:f}", "load_s", t->load_s, "prefill_tokens", t->prefill_tokens,
                                 "prefill_s", t->prefill_s, "decode_tokens", t->decode_tokens, "decode_s", t->decode_s, "hop_s",
                                 t->hop_s);
-    json_t *object = json_pack("{s:o,s:o,s:o,s:o,s:s,s:I,s:o,s:o}", "prompt_ids", json_ids(q->ids, q->n_prompt), "ids",
-                               json_ids(q->ids + q->n_prompt, q->n_ids - q->n_prompt), "text", json_text(r->text, r->n_text),
-                               "logprobs", json_logprobs(r), "stop_reason", sequence_stop_name(q->stop), "seed",
-                               (json_int_t)q->sampling.seed, "timings", timings, "ranks", json_ranks(r));
-    int failed = !object || json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(9)) || fputc('\n', out) == EOF ||
-                 fflush(out);
+    json_t *object = json_pack("{s:o}", "prompt_ids", request_json_ids(q->ids, q->n_prompt)), *answer = request_json(r->request);
+    int failed = json_object_update(object, answer) || json_object_set_new(object, "timings", timings) ||
+                 json_object_set_new(object, "ranks", json_ranks(r)) ||
+                 json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(9)) || fputc('\n', out) == EOF || fflush(out);
+    json_decref(answer);
     json_decref(object);
     return failed ? error_set(err, "the result cannot be written to standard output") : 0;
 }
@@ -88,6 +62,22 @@ static void print_rank(const struct job_report *p, int limits)
              (double)p->peak_rss_bytes / 1e6, limits ? "  <- limits" : "");
 }
 
+void report_ranks(const struct job_report *ranks, int32_t n_ranks, double hop_s)
+{
+    int32_t slowest = 0;
+    uint64_t bytes_sent = 0;
+    for (int32_t i = 0; i < n_ranks; i++) {
+        slowest = ranks[i].busy_s > ranks[slowest].busy_s ? i : slowest;
+        bytes_sent += ranks[i].bytes_sent;
+    }
+    for (int32_t i = 0; i < n_ranks; i++) {
+        print_rank(&ranks[i], n_ranks > 1 && i == slowest);
+    }
+    if (n_ranks > 1) {
+        log_info("hops     %.3f ms between two ranks, %d a token, %.2f MB sent", hop_s * 1e3, n_ranks, (double)bytes_sent / 1e6);
+    }
+}
+
 void report_summary(const struct run_result *r)
 {
     const struct run_timings *t = &r->timings;
@@ -98,19 +88,7 @@ void report_summary(const struct run_result *r)
         log_info("decode   %d tokens, %.1f tokens/s, %.2f ms/token, %.2f GB/s of weights", t->decode_tokens, rate, 1e3 / rate,
                  rate * (double)t->bytes_per_token / 1e9);
     }
-    int32_t slowest = 0;
-    uint64_t bytes_sent = 0;
-    for (int32_t i = 0; i < r->n_ranks; i++) {
-        slowest = r->ranks[i].busy_s > r->ranks[slowest].busy_s ? i : slowest;
-        bytes_sent += r->ranks[i].bytes_sent;
-    }
-    for (int32_t i = 0; i < r->n_ranks; i++) {
-        print_rank(&r->ranks[i], r->n_ranks > 1 && i == slowest);
-    }
-    if (r->n_ranks > 1) {
-        log_info("hops     %.3f ms between two ranks, %d a token, %.2f MB sent", t->hop_s * 1e3, r->n_ranks,
-                 (double)bytes_sent / 1e6);
-    }
+    report_ranks(r->ranks, r->n_ranks, t->hop_s);
 }
 
 void report_partition(const struct job *job)

@@ -1,12 +1,11 @@
-/* What a run tells when it is over: the JSON object on stdout, or the summary on stderr. SPDX-License-Identifier: MIT */
+/* What a job tells when it is over: the JSON object on stdout, or the summary on stderr. SPDX-License-Identifier: MIT */
 #ifndef SRC_COMMANDS_REPORT_H
 #define SRC_COMMANDS_REPORT_H
 
 #include <stdio.h>
 
 #include "src/commands/job.h"
-#include "src/engine/sampler.h"
-#include "src/engine/sequence.h"
+#include "src/commands/request.h"
 
 struct run_timings {
     double load_s;
@@ -17,10 +16,7 @@ struct run_timings {
 };
 
 struct run_result {
-    const struct sequence *sequence;
-    const char *text; /* [n_text] what was shown, any bytes */
-    size_t n_text;
-    const struct sampler_result *logprobs; /* [n_ids - n_prompt], or NULL */
+    const struct request *request;
     struct run_timings timings;
     const struct job_report *ranks; /* [n_ranks] */
     int32_t n_ranks;
@@ -31,6 +27,9 @@ int report_json(FILE *out, const struct run_result *r, struct error *err);
 
 /* A few lines for people on stderr: speeds, hop time, how busy each rank was and which one limits. */
 void report_summary(const struct run_result *r);
+
+/* The part of it about the ranks. hop_s: mean time of a batch between two stages. */
+void report_ranks(const struct job_report *ranks, int32_t n_ranks, double hop_s);
 
 /* One line for each rank at the start: host, device, layers, bytes. */
 void report_partition(const struct job *job);

@@ -10,9 +10,9 @@
  * - The oldest prompt gets at least half of that time; the other half goes to the shortest ones behind it.
  * - Full pages are found again by what they hold (pages.h) and shared, also those of sequences that have ended. A page may be
  *   read by batches after the one that completes it; a prompt whose next page is being computed waits for it.
- * - When a sequence needs a page and there is none, the youngest sequence that is younger and has nothing in flight gives all of
- *   its pages back and waits again, in front; its prompt and answer so far are computed anew. So the oldest never waits for long.
- *   One that has the pool for itself and finds it full stops as SEQUENCE_STOP_LENGTH, as does one whose prompt can never fit.
+ * - When a sequence needs a page and there is none, the youngest gives all of its pages back as soon as nothing of it is in
+ * flight and waits again, in front; its prompt and answer so far are computed anew. So the oldest never waits for long. One that
+ * has the pool for itself and finds it full stops as SEQUENCE_STOP_LENGTH, as does one whose prompt can never fit.
  *
  * None of this changes a token: rows do not depend on their neighbours or on the size of chunks. */
 #ifndef SRC_ENGINE_SCHEDULER_H
@@ -36,6 +36,7 @@ struct scheduler_options {
     int32_t chunk;          /* prompt rows a batch may hold */
     int32_t n_ranks;        /* groups of running sequences: ranks, or depth if that is less; 0 = 1 */
     double stretch;         /* how many times longer a batch may take for the sake of prompts; 0 = 2 */
+    int no_sharing;         /* 1: every row of every prompt is computed, for measurements */
     struct batch_cost cost; /* all zero: not known, prompt chunks have `chunk` rows */
 };
 

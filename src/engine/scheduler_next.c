@@ -55,13 +55,13 @@ static void write_changes(struct scheduler *s, struct batch *batch)
 /* -- running sequences -- */
 
 /* How many may go into this batch, so that they end up in as many groups as there are ranks, of equal size. */
-static int32_t group_size(const struct scheduler *s)
+static int32_t group_size(const struct scheduler *s, int prompts_wait)
 {
     int32_t n_ranks = s->options.n_ranks, free_groups = n_ranks - s->n_groups_out, most = s->options.max_rows;
     if (free_groups <= 0) {
         return 0; /* one group more would only read the weights once more: join the next that comes home */
     }
-    if (s->prompts.first) {
+    if (prompts_wait) {
         most = most > 1 ? most - (most + ROWS_FOR_PROMPTS - 1) / ROWS_FOR_PROMPTS : (int32_t)(s->n_batches & 1);
     }
     int32_t even = (s->n_running + n_ranks - 1) / n_ranks;
@@ -70,9 +70,9 @@ static int32_t group_size(const struct scheduler *s)
     return even < most ? even : most;
 }
 
-static void add_running(struct scheduler *s, struct batch *batch)
+static void add_running(struct scheduler *s, struct batch *batch, int prompts_wait)
 {
-    int32_t most = group_size(s);
+    int32_t most = group_size(s, prompts_wait);
     double pairs = 0;
     for (struct sequence *q = s->ready.first, *next; q && s->n_rows < most; q = next) {
         int has_page = q->n_scheduled < q->n_pages * KV_PAGE || scheduler_take_page(s, q);
@@ -215,11 +215,14 @@ static void fill(struct scheduler *s, struct batch *batch)
 {
     batch_clear(batch, s->n_batches);
     s->n_rows = s->n_members = s->n_changes = 0;
-    add_running(s, batch);
+    add_running(s, batch, s->prompts.first != NULL);
     /* A batch of prompts alone delays those that run by its own time: only where a stage would have nothing to do. */
     int alone = s->n_rows == 0 && s->n_running > 0;
     if (s->prompts.first && !(alone && s->n_batches - s->n_home >= (uint64_t)s->options.n_ranks)) {
         add_prompts(s, batch);
+    }
+    if (s->n_rows == 0) { /* the prompts that rows were kept for cannot use them */
+        add_running(s, batch, 0);
     }
 }
 

@@ -3,9 +3,17 @@
 
 #include "src/engine/scheduler_private.h"
 
+enum { MAX_PROMPTS = 128 /* with a slot at a time: more than one batch can have chunks of */ };
+
 static int32_t n_admitted(const struct scheduler *s)
 {
     return s->n_slots - s->n_free_slots;
+}
+
+/* Pages of its prompt that others may have: all before the last row, which must be computed. */
+static int32_t most_shared(const struct scheduler *s, const struct sequence *q)
+{
+    return q->want_prompt_logits || s->options.no_sharing ? 0 : (q->n_ids - 1) / KV_PAGE;
 }
 
 /* -- coming and going -- */
@@ -24,7 +32,7 @@ static int64_t promised(const struct scheduler *s)
 static int32_t held_by_others(const struct scheduler *s, const struct sequence *q)
 {
     uint64_t content = PAGE_NOTHING;
-    int32_t n = 0, most = q->want_prompt_logits ? 0 : (q->n_ids - 1) / KV_PAGE;
+    int32_t n = 0, most = most_shared(s, q);
     for (int32_t i = 0; i < most; i++) {
         int32_t page = page_pool_find(&s->pool, content, q->ids + (size_t)i * KV_PAGE);
         if (page < 0) {
@@ -57,7 +65,7 @@ static int fits(struct scheduler *s, const struct sequence *q)
 
 void scheduler_admit(struct scheduler *s)
 {
-    for (struct sequence *q; (q = s->waiting.first) && s->n_free_slots > 0;) {
+    for (struct sequence *q; (q = s->waiting.first) && s->n_free_slots > 0 && s->prompts.n < MAX_PROMPTS;) {
         if (q->stop == SEQUENCE_RUNNING && pages_for(q->n_ids) > s->pool.n_pages) {
             q->stop = SEQUENCE_STOP_LENGTH;
         }
@@ -100,17 +108,16 @@ void scheduler_release(struct scheduler *s, struct sequence *q)
 
 /* -- preemption -- */
 
-/* The youngest that is younger than q and has nothing in flight; NULL = none. */
+/* The youngest of all that have a slot, so that those who wait are always younger; NULL when that is q itself, or has something
+ * in flight. */
 static struct sequence *victim_for(const struct scheduler *s, const struct sequence *q)
 {
-    struct sequence *youngest = NULL;
+    const struct sequence *youngest = q;
     for (int32_t i = 0; i < s->n_slots; i++) {
-        struct sequence *p = s->slots[i];
-        if (p && p->n_in_flight == 0 && p->n_pages > 0 && p->number > q->number && (!youngest || p->number > youngest->number)) {
-            youngest = p;
-        }
+        const struct sequence *p = s->slots[i];
+        youngest = p && p->number > youngest->number ? p : youngest;
     }
-    return youngest;
+    return youngest != q && youngest->n_in_flight == 0 ? s->slots[youngest->slot] : NULL;
 }
 
 static void preempt(struct scheduler *s, struct sequence *q)
@@ -154,7 +161,7 @@ void scheduler_serve_lacking(struct scheduler *s)
 
 enum scheduler_share scheduler_share(struct scheduler *s, struct sequence *q, int32_t n_untold)
 {
-    int32_t most = q->want_prompt_logits ? 0 : (q->n_ids - 1) / KV_PAGE; /* the last row must be computed */
+    int32_t most = most_shared(s, q);
     while (q->n_pages < most && q->n_scheduled == q->n_pages * KV_PAGE && q->n_chained == q->n_pages) {
         int32_t page = page_pool_find(&s->pool, q->chain, q->ids + q->n_scheduled);
         if (page < 0) {

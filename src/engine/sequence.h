@@ -26,27 +26,30 @@ enum sequence_place {
 };
 
 struct sequence {
-    int32_t *ids; /* [max_ids] owned: prompt, then answer */
-    int32_t n_prompt, n_ids, max_ids;
-    int want_prompt_logits; /* every row of the prompt comes home, not only the last */
+    /* What the scheduler looks at in every batch stands together. */
+    struct sequence *next, *previous; /* in one of the scheduler's lists */
+    int32_t *ids;                     /* [max_ids] owned: prompt, then answer */
+    int32_t n_ids;
+    int32_t n_scheduled; /* rows [0, n_scheduled) have been put into batches, or their pages are shared */
+    int32_t n_in_flight; /* batches under way that hold rows of it */
     enum sequence_stop stop;
+    enum sequence_place place;
+    int32_t slot;    /* row of the page tables; -1 = none */
+    uint64_t number; /* order of arrival: the age */
+
+    int32_t n_prompt, max_ids;
+    int want_prompt_logits; /* every row of the prompt comes home, not only the last */
     struct sampler_params sampling;
     void *owner; /* the command's; not looked at here */
 
     /* The scheduler's, from scheduler_add to scheduler_take_ended. */
-    enum sequence_place place;
-    int32_t n_scheduled; /* rows [0, n_scheduled) have been put into batches, or their pages are shared */
-    int32_t n_in_flight; /* batches under way that hold rows of it */
-    int32_t slot;        /* row of the page tables; -1 = none */
-    int32_t *pages;      /* [max_pages] owned: pages of the pool, in order of position */
+    int32_t *pages; /* [max_pages] owned: pages of the pool, in order of position */
     int32_t n_pages, max_pages;
     int32_t n_told;    /* entries of its page table that batches have carried */
     int32_t n_wanted;  /* rows of the prompt that came or come home; not wanted again after a preemption */
     int32_t n_chained; /* full pages [0, n_chained) have the content `chain` (pages.h) */
     uint64_t chain;
-    uint64_t last_batch;              /* that holds rows of it; UINT64_MAX = none */
-    uint64_t number;                  /* order of arrival: the age */
-    struct sequence *next, *previous; /* in one of the scheduler's lists */
+    uint64_t last_batch; /* that holds rows of it; UINT64_MAX = none */
 };
 
 /* Copies n_prompt ids (at least one); room for max_ids in all. */

@@ -164,7 +164,8 @@ static int is_sending(const struct stage *stage)
 static void rest(struct stage *stage)
 {
     double us = stage->cluster->size > 1 ? wait_next_us(&stage->wait) : -1;
-    if (us > 0 && us < BUSY_US && stage->n_jobs > 0 && !is_sending(stage)) {
+    int simulated = stage->port.bytes_per_s > 0; /* the simulated network counts from when a message was seen */
+    if (us > 0 && us < BUSY_US && stage->n_jobs > 0 && !is_sending(stage) && !simulated) {
         us = BUSY_US;
     }
     double due_s = link_next_due_s(stage->link), mail_due_s = stage->mail ? mail_next_due_s(stage->mail) : INFINITY;

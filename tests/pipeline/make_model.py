@@ -17,6 +17,8 @@ MODELS = {
     "qwen2": dict(model.FORTY, arch="qwen2", type="Q8_0", tokenizer="bpe", layers=5, vocab=2500),
 }
 
+CHATML = """{% for m in messages %}{{'<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"""
+
 
 def main():
     if len(sys.argv) != 3 or sys.argv[1] not in MODELS:
@@ -26,7 +28,10 @@ def main():
     metadata = model.metadata
 
     def with_long_context(model_name, c):
-        return dict(metadata(model_name, c), **{f"{c['arch']}.context_length": 32768})
+        more = {f"{c['arch']}.context_length": 32768}
+        if c["arch"] == "qwen2":
+            more["tokenizer.chat_template"] = CHATML
+        return dict(metadata(model_name, c), **more)
 
     model.metadata = with_long_context
     model.MODELS[name] = MODELS[name]

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Simulated clusters against the theory of their boards: a table, one function a row. SPDX-License-Identifier: MIT
+
+    sim_table.py [--llm PROGRAM] [--repeat N] [ROW ...]      rows: names of the functions below that begin with row_, without it
+
+Every figure is simulated: real ranks, scheduler and messages on this machine, times of the boards in kernels/sim/boards. What is
+measured is what the program adds to its boards: waking up, handing over, polling, scheduling. Inside the timed window: prefill from
+the first batch to the first token, decode from the first token to the last. The theory is computed here from the profile and the
+model's shape, apart from the program. Busy machines disturb the clock of ranks that sleep: where it is allowed, ranks run with
+real-time priority (chrt), and the head of the table says so.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, here)
+sys.dont_write_bytecode = True
+
+import make_shape  # noqa: E402
+
+boards_folder = os.path.join(here, "..", "kernels", "sim")
+
+
+def profile(kind, name):
+    values = {}
+    with open(os.path.join(boards_folder, f"{kind}s", f"{name}.{kind}")) as f:
+        for line in f:
+            line = line.split("#")[0]
+            if "=" in line:
+                key, value = line.split("=")
+                values[key.strip()] = float(value)
+    return values
+
+
+class Board:
+    def __init__(self, name):
+        p = profile("board", name)
+        self.name = name
+        self.rate = p["bandwidth_bytes_per_s"] * p["bandwidth_share"]
+        self.ops = p["int8_ops_per_s"] * p["int8_share"]
+        self.step = p["step_us"] * 1e-6
+        self.launch = p["launch_us"] * 1e-6
+
+    def operation(self, size, ops):
+        return self.launch + max(size / self.rate, ops / self.ops)
+
+
+class Link:
+    """None: messages cost nothing."""
+
+    def __init__(self, name):
+        p = profile("link", name) if name else {"latency_us": 0, "bytes_per_s": float("inf")}
+        self.latency, self.rate = p["latency_us"] * 1e-6, p["bytes_per_s"]
+
+    def message(self, size):
+        return self.latency + size / self.rate
+
+
+class Model:
+    """What a step costs on a board: each operation reads weights and activations, and computes."""
+
+    def __init__(self, shape, kind):
+        self.name, self.kind = shape, kind
+        self.shape = s = make_shape.SHAPES[shape]
+        self.width = s["dim"] // s["heads"]
+        self.matrices = {}
+        for name, dims, (_, block, block_bytes) in make_shape.tensors(s, kind):
+            if len(dims) == 2:
+                self.matrices[name] = (dims[0] * dims[1] // block * block_bytes, 2 * dims[0] * dims[1] * (2 if block == 1 else 1))
+        self.head = self.matrices["token_embd.weight" if s["tied"] else "output.weight"]
+
+    def product(self, board, layer, names, rows, columns, outputs):
+        pairs = [self.matrices[f"blk.{layer}.{n}.weight"] for n in names]
+        return board.operation(sum(p[0] for p in pairs) + rows * (columns + 4 * outputs), rows * sum(p[1] for p in pairs))
+
+    def layers_s(self, board, rows, first):
+        """All layers, for `rows` positions of one sequence from `first` on."""
+        s = self.shape
+        dim, ffn, kv = s["dim"], s["ffn"], s["kv_heads"] * self.width
+        visited = rows * first + rows * (rows + 1) / 2
+        total = 0
+        for layer in range(s["layers"]):
+            total += 2 * board.operation(rows * dim * 5, 0)  # norms: floats in, int8 out
+            total += self.product(board, layer, ("attn_q", "attn_k", "attn_v"), rows, dim, dim + 2 * kv)
+            total += board.operation(rows * (8 * dim + 12 * kv), 0)  # rope, and keys and values as halves
+            total += board.operation(4 * kv * (first + rows) + rows * dim * 8, 8 * visited * dim)
+            total += self.product(board, layer, ("attn_output",), rows, dim, dim)
+            total += self.product(board, layer, ("ffn_gate", "ffn_up"), rows, dim, 2 * ffn)
+            total += board.operation(rows * ffn * 9, 0)
+            total += self.product(board, layer, ("ffn_down",), rows, ffn, dim)
+        return total
+
+    def head_s(self, board, share=1.0):
+        """A step with this share of the head, one row."""
+        size = self.head[0] * share + 5 * self.shape["dim"] + 8 * self.shape["vocab"] * share
+        return board.step + board.launch + board.operation(size, self.head[1] * share)
+
+    def hidden_bytes(self, rows):
+        return rows * (4 * self.shape["dim"] + 16) + 128
+
+    def token_s(self, board, position, ranks=1, link=None, divided=False):
+        """One token of one stream: all stages, the messages between them, the head."""
+        seconds = self.layers_s(board, 1, position) + ranks * (board.step + 2 * self.hidden_bytes(1) / board.rate)
+        if ranks > 1:
+            seconds += ranks * link.message(self.hidden_bytes(1))
+        if divided:
+            return seconds + self.head_s(board, 1 / ranks) + link.message(1000)
+        return seconds + self.head_s(board)
+
+    def prefill_s(self, board, n, chunk, ranks, link):
+        """Equal stages: chunks follow each other at the pace of the slower of stage and wire; the last goes on to the end."""
+        total = last = wire = 0
+        for first in range(0, n, chunk):
+            rows = min(chunk, n - first)
+            last = self.layers_s(board, rows, first) / ranks + board.step + 2 * self.hidden_bytes(rows) / board.rate
+            wire = link.message(self.hidden_bytes(rows)) if ranks > 1 else 0
+            total += max(last, wire)
+        return total + (ranks - 1) * (last + wire) + self.head_s(board)
+
+    def best_prefill(self, board, n, ranks, link):
+        chunks = [c for c in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512) if c <= n]
+        return min((self.prefill_s(board, n, c, ranks, link), c) for c in chunks)
+
+
+class Runs:
+    def __init__(self, program, repeat, folder):
+        self.program, self.repeat, self.folder = os.path.abspath(program), repeat, folder
+        self.real_time = subprocess.run(["chrt", "-f", "10", "true"], stderr=subprocess.DEVNULL).returncode == 0
+
+    def model_file(self, model):
+        path = os.path.join(self.folder, f"{model.name}-{model.kind}.gguf")
+        if not os.path.exists(path):
+            make_shape.write(model.name, model.kind, path)
+        return path
+
+    def command(self, ranks):
+        priority = ["chrt", "-f", "10"] if self.real_time else []
+        start = ["mpirun", "-q", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
+        return start + priority + [self.program]
+
+    def run(self, model, ranks, device, link, n_prompt, n_answer, *more):
+        """Medians over the repeated runs: (prefill_s, seconds a token, hop_s)."""
+        ids = ",".join(str(1 + i % 1000) for i in range(n_prompt))
+        args = ["run", "-m", self.model_file(model), "--ids", ids, "-n", str(n_answer), "-c", str(n_prompt + n_answer), "-s", "1",
+                "--json", "-q", "--device", device, *more]
+        if ranks > 1 and link:
+            args += ["--sim-link", link]
+        environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        results = []
+        for _ in range(self.repeat):
+            done = subprocess.run(self.command(ranks) + args, env=environment, capture_output=True, text=True, timeout=600)
+            if done.returncode:
+                sys.exit(done.stderr.strip() or f"the program ended with {done.returncode}")
+            t = json.loads(done.stdout)["timings"]
+            results.append((t["prefill_s"], t["decode_s"] / max(t["decode_tokens"], 1), t["hop_s"]))
+        return tuple(statistics.median(r[i] for r in results) for i in range(3))
+
+
+def line(what, measured, theory, share, goal):
+    print(f"{what:<58} {measured:>14} {theory:>14} {share:>9} {goal:>8}", flush=True)
+
+
+def decode_rows(runs, shape, board_name, link, goal, splits=("off", "on"), ranks=4):
+    model, board = Model(shape, "q4_k_m"), Board(board_name)
+    _, one_s, _ = runs.run(model, 1, f"sim:{board_name}", None, 4, 40)
+    one_theory_s = model.token_s(board, 24)
+    print(f"{shape} q4_k_m on {board_name}, one stream; share = of one such board")
+    line("  1 rank", f"{1 / one_s:.2f} tok/s", f"{1 / one_theory_s:.2f}", f"{one_theory_s / one_s:.3f}", "")
+    for split in splits:
+        many_s, hop_s = runs.run(model, ranks, f"sim:{board_name}", link, 4, 40, "--split-head", split)[1:]
+        theory_s = model.token_s(board, 24, ranks, Link(link), split == "on")
+        head = "divided head" if split == "on" else "head on rank 0"
+        line(f"  {ranks} ranks, {link}, {head} (a hop takes {hop_s * 1e6:.0f} us)", f"{1 / many_s:.2f} tok/s",
+             f"{1 / theory_s:.2f}", f"{one_s / many_s:.3f}", goal)
+
+
+def row_decode_nx(runs):
+    decode_rows(runs, "llama-3.1-8b", "orin-nx-16", "1gbe", ">=0.98")
+
+
+def row_decode_agx(runs):
+    decode_rows(runs, "llama-3.1-8b", "agx-orin-64", "1gbe", ">=0.965")
+
+
+def row_decode_small(runs):
+    decode_rows(runs, "llama-3.2-1b", "orin-nx-16", "1gbe", ">=1.10", splits=("on",))
+    decode_rows(runs, "llama-3.2-1b", "agx-orin-64", "10gbe", ">=1.10", splits=("on",))
+
+
+def prefill_rows(runs, board_name, link, n, ranks=4):
+    model, board = Model("llama-3.1-8b", "q4_k_m"), Board(board_name)
+    alone_s = model.best_prefill(board, n, 1, Link(None))[0]
+    best_s, chunk = model.best_prefill(board, n, ranks, Link(link))
+    free_s = model.best_prefill(board, n, ranks, Link(None))[0]
+    print(f"{model.name} {model.kind} on {board_name}, {link}, prompt of {n}, {ranks} ranks, divided head; share = of the optimum:")
+    print(f"  chunks of {chunk}, {alone_s / best_s:.2f} times one board ({alone_s / free_s:.2f} were the network infinitely fast)")
+    for more in ((), ("-ub", str(chunk)), ("-ub", str(chunk), "--depth", str(2 * ranks))):
+        s = runs.run(model, ranks, f"sim:{board_name}", link, n, 1, "--split-head", "on", *more)[0]
+        line(f"  {' '.join(more) or 'default chunk'}", f"{n / s:.0f} tok/s", f"{n / best_s:.0f}", f"{best_s / s:.3f}", "")
+
+
+def row_prefill_nx(runs):
+    prefill_rows(runs, "orin-nx-16", "1gbe", 2048)
+    prefill_rows(runs, "orin-nx-16", "1gbe", 8192)
+
+
+def row_prefill_agx(runs):
+    prefill_rows(runs, "agx-orin-64", "10gbe", 2048)
+    prefill_rows(runs, "agx-orin-64", "10gbe", 8192)
+
+
+def main():
+    rows = {name[4:]: f for name, f in globals().items() if name.startswith("row_")}
+    parser = argparse.ArgumentParser(description="Simulated clusters against the theory of their boards.")
+    parser.add_argument("--llm", default=os.path.join(here, "..", "llm"), help="the program (default: ./llm of the source folder)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of which the median is shown (default 3)")
+    parser.add_argument("rows", nargs="*", help="default: all of " + " ".join(rows))
+    options = parser.parse_args()
+    unknown = [name for name in options.rows if name not in rows]
+    if unknown:
+        sys.exit(f"unknown row {unknown[0]}; known: {' '.join(rows)}")
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(options.llm, options.repeat, folder)
+        print(f"simulated, median of {options.repeat}, {'with' if runs.real_time else 'WITHOUT'} real-time priority")
+        line("", "measured", "theory", "share", "goal")
+        for name in options.rows or rows:
+            rows[name](runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/commands/cancel.h"
+
+#include <stddef.h>
+
+static volatile sig_atomic_t cancelled;
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    cancelled = 1;
+}
+
+void cancel_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+const volatile sig_atomic_t *cancel_flag(void)
+{
+    return &cancelled;
+}
+
+void cancel_now(void)
+{
+    cancelled = 1;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/commands/common_options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "src/core/clock.h"
+#include "src/core/log.h"
+
+void common_options_default(struct common_options *o)
+{
+    memset(o, 0, sizeof *o);
+    job_options_default(&o->job);
+    sampler_params_default(&o->sampling);
+    o->n_predict = -1;
+    o->seed = -1;
+}
+
+static int is_no_layer_count(const char *text)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+    return end == text || *end || n < 0;
+}
+
+int common_options_check(const struct common_options *o, struct error *err)
+{
+    const char *layers = o->gpu_layers ? o->gpu_layers : "auto";
+    if (strcmp(layers, "auto") != 0 && strcmp(layers, "all") != 0 && is_no_layer_count(layers)) {
+        return error_set(err, "-ngl is \"%s\", expected a number, all or auto", layers);
+    }
+    for (int i = 0; i < o->stops.n; i++) {
+        if (!*o->stops.texts[i]) {
+            return error_set(err, "--stop is empty, expected a text");
+        }
+    }
+    log_set_level(o->quiet ? LOG_QUIET : o->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    return sampler_params_check(&o->sampling, err);
+}
+
+void common_options_warn(const struct common_options *o)
+{
+    if (o->gpu_layers && strcmp(o->gpu_layers, "0") != 0 && strcmp(o->gpu_layers, "auto") != 0) {
+        log_warn("-ngl %s: this build has no GPU backend, all layers stay on the CPU", o->gpu_layers);
+    }
+}
+
+uint64_t common_options_seed(struct common_options *o)
+{
+    if (o->seed < 0) {
+        uint32_t random = 0;
+        if (getrandom(&random, sizeof random, 0) != sizeof random) {
+            random = (uint32_t)(clock_now_s() * 1e6);
+        }
+        o->seed = random;
+        if (o->sampling.temperature > 0) {
+            log_info("seed %u", random);
+        }
+    }
+    return (uint64_t)o->seed;
+}
