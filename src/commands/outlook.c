@@ -10,7 +10,7 @@ const int32_t outlook_streams[OUTLOOK_STREAMS] = {1, 8, 32};
 enum { PAST = 576 /* positions behind a typical token: a prompt of 512, half an answer of 128 */, MANY = OUTLOOK_STREAMS - 1 };
 
 /* What counts as better: less would be noise. */
-static const double CLEARLY = 1.02;
+static const double CLEARLY = 1.05;
 
 /* With that part of the streams. */
 static struct outlook look(const struct outlook_input *in, const struct plan_rank *plan, int32_t n_parts)
@@ -216,13 +216,17 @@ void outlook_verdict(const struct outlook_ways *w, int32_t n_ranks, char *text, 
     } else {
         snprintf(one, sizeof one, "one stream: %.1f tokens/s, no rank could hold the model alone", here);
     }
-    if (w->n_pipelines && w->pipelines.streams[MANY] > CLEARLY * w->split.streams[MANY]) {
-        snprintf(many, sizeof many, "%d streams: %d jobs of %d rank%s are faster, %.0f tokens/s in all against %.0f",
-                 outlook_streams[MANY], w->n_pipelines, n_ranks / w->n_pipelines, n_ranks / w->n_pipelines == 1 ? "" : "s",
-                 w->pipelines.streams[MANY], w->split.streams[MANY]);
+    double all = w->split.streams[MANY], jobs = w->n_pipelines ? w->pipelines.streams[MANY] : 0;
+    double single = w->one.fits ? w->one.streams[MANY] : 0;
+    int32_t n_many = outlook_streams[MANY];
+    if (single > CLEARLY * all && single >= jobs) {
+        snprintf(many, sizeof many, "%d streams: rank %d alone is faster, %.0f tokens/s against %.0f", n_many, w->one_rank,
+                 single, all);
+    } else if (jobs > CLEARLY * all) {
+        snprintf(many, sizeof many, "%d streams: %d jobs of %d rank%s are faster, %.0f tokens/s in all against %.0f", n_many,
+                 w->n_pipelines, n_ranks / w->n_pipelines, n_ranks / w->n_pipelines == 1 ? "" : "s", jobs, all);
     } else {
-        snprintf(many, sizeof many, "%d streams: %.0f tokens/s, rank %d limits", outlook_streams[MANY], w->split.streams[MANY],
-                 w->split.limits);
+        snprintf(many, sizeof many, "%d streams: %.0f tokens/s, rank %d limits", n_many, all, w->split.limits);
     }
     snprintf(text, size, "%s%s; %s", one, slow, many);
 }
