@@ -47,6 +47,7 @@ class Llama:
             raise OSError(f"llama.cpp makes no context for {path}")
         self.vocab = self.lib.llama_model_get_vocab(self.model)
         self.n_vocab = self.lib.llama_vocab_n_tokens(self.vocab)
+        self.ends = [i for i in range(self.n_vocab) if self.lib.llama_vocab_is_eog(self.vocab, i)]
         self.position = 0
 
     def tokenize(self, text, add_special=True):
@@ -82,16 +83,15 @@ class Llama:
         return self.feed(ids)
 
     def greedy(self, ids, n):
-        """The n most likely tokens in turn (end-of-text does not stop it), and the logits each was taken from [n, n_vocab]."""
-        logits = [self.prompt_logits(ids)[-1]]
-        out = [int(logits[-1].argmax())]
-        while len(out) < n:
-            logits.append(self.feed(out[-1:])[0])
-            out.append(int(logits[-1].argmax()))
-        return out, numpy.array(logits)
-
-    def is_end(self, token):
-        return bool(self.lib.llama_vocab_is_eog(self.vocab, token))
+        """The n most likely tokens in turn, never one that ends the text (--ignore-eos), and the logits each was taken from."""
+        out, logits, next_logits = [], [], self.prompt_logits(ids)[-1]
+        while True:
+            next_logits[self.ends] = -numpy.inf
+            logits.append(next_logits)
+            out.append(int(next_logits.argmax()))
+            if len(out) == n:
+                return out, numpy.array(logits)
+            next_logits = self.feed(out[-1:])[0]
 
     def close(self):
         self.lib.llama_free(self.context)

@@ -78,6 +78,13 @@ elapsed_below()
     awk -v start="$1" -v limit="$2" -v now="$(now)" 'BEGIN { exit !(now - start < limit) }'
 }
 
+# n_layers_of MODEL
+n_layers_of()
+{
+    "$LLM" info -m "$1" --json |
+        python3 -c 'import json, sys; m = json.load(sys.stdin)["metadata"]; print(m[m["general.architecture"] + ".block_count"])'
+}
+
 # A hang must not eat the whole test's time.
 run_ranks()
 {

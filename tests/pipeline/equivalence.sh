@@ -110,8 +110,7 @@ for model in "${models[@]}"; do
         esac
     done
     nps="1 2 3 4"
-    n_layers=$("$LLM" info -m "$model" --json |
-        python3 -c 'import json, sys; m = json.load(sys.stdin)["metadata"]; print(m[m["general.architecture"] + ".block_count"])')
+    n_layers=$(n_layers_of "$model")
     most_ranks=$((n_layers + 1 > min_ranks ? n_layers + 1 : min_ranks)) # rank 0 may own none
     echo "${model##*/}: $n_layers layers, instruction sets$isas"
     if [ $full = 1 ]; then
