@@ -18,6 +18,7 @@ enum { EXIT_USER_ERROR = 2 };
 /* argv[first..argc) are the command's options. 0, -1 with *err, or an exit status that needs no words. Collective. */
 typedef int (*command_fn)(struct cluster *cluster, int argc, char **argv, int first, struct error *err);
 
+/* clang-format off */
 static const struct {
     const char *name;
     command_fn run;
@@ -29,6 +30,7 @@ static const struct {
     {"plan", command_plan},
     {"tokenize", command_tokenize},
 };
+/* clang-format on */
 
 /* A mapped file that somebody cut short while it is in use. */
 static void on_sigbus(int signal_number)
@@ -70,8 +72,9 @@ static int run_command(struct cluster *cluster, int argc, char **argv, struct er
             return commands[i].run(cluster, argc, argv, 2, err);
         }
     }
-    return error_set(err, "unknown command \"%s\"; known: run, batch, bench, info, plan, tokenize (a model file is given with -m FILE)",
-                     argv[1]);
+    return error_set(
+        err, "unknown command \"%s\"; known: run, batch, bench, info, plan, tokenize (a model file is given with -m FILE)",
+        argv[1]);
 }
 
 int main(int argc, char **argv)

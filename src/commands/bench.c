@@ -61,7 +61,7 @@ static const struct option table[] = {
     {"--no-warmup", OPTION_FLAG, AT(no_warmup), 0, 0, NULL, NULL, "no short run before each test"},
     {.kind = OPTION_GROUP, .help = "Where and how to compute"},
     {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
-    {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
+    {"--split", OPTION_INTS, AT(job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by the ranks' speed and memory)"},
     {"--split-head", OPTION_CHOICE, AT(job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"},
     {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"},
     {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"},
