@@ -9,6 +9,7 @@
 #include "src/commands/batch.h"
 #include "src/commands/bench.h"
 #include "src/commands/info.h"
+#include "src/commands/plan_command.h"
 #include "src/commands/run.h"
 #include "src/commands/tokenize.h"
 
@@ -26,6 +27,7 @@ static const struct {
     {"batch", command_batch},
     {"bench", command_bench},
     {"info", command_info},
+    {"plan", command_plan},
     {"tokenize", command_tokenize},
 };
 /* clang-format on */
@@ -70,8 +72,9 @@ static int run_command(struct cluster *cluster, int argc, char **argv, struct er
             return commands[i].run(cluster, argc, argv, 2, err);
         }
     }
-    return error_set(err, "unknown command \"%s\"; known: run, batch, bench, info, tokenize (a model file is given with -m FILE)",
-                     argv[1]);
+    return error_set(
+        err, "unknown command \"%s\"; known: run, batch, bench, info, plan, tokenize (a model file is given with -m FILE)",
+        argv[1]);
 }
 
 int main(int argc, char **argv)

@@ -1,103 +1,101 @@
 /* SPDX-License-Identifier: MIT */
 #include "src/cluster/partition.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
-/* Contiguous slices from layer counts; the whole vocabulary goes to rank 0. */
-static void set_slices(const struct partition_input *in, const int32_t *counts, struct partition_slice *slices)
+#include "src/cluster/partition_search.h"
+
+double partition_layers_load(const struct partition_input *in, int32_t rank, int32_t first, int32_t end)
 {
-    int32_t first = 0;
+    double sum = first < end ? in->layers_once[rank] : 0;
+    for (int32_t i = first; i < end; i++) {
+        sum += in->layer_cost[(size_t)rank * (size_t)in->n_layers + (size_t)i];
+    }
+    return sum;
+}
+
+double partition_head_load(const struct partition_input *in, int32_t rank, int32_t n_rows)
+{
+    return n_rows > 0 ? in->head_once[rank] + in->row_cost[rank] * n_rows : 0;
+}
+
+/* The vocabulary over ranks with these layers. Throughput: on top of the layers; latency: all ranks do their part of the head at
+ * once, when the layers are done. */
+static int set_slices(const struct partition_search *s, const int32_t *counts, int within_memory, struct partition_slice *slices,
+                      struct error *err)
+{
+    const struct partition_input *in = s->in;
+    double *base = calloc((size_t)in->n_ranks, sizeof *base);
+    int32_t *rows = calloc((size_t)in->n_ranks, sizeof *rows);
+    int status = base && rows ? 0 : error_set(err, "no memory for the split over %d ranks", in->n_ranks);
+    int32_t layer = 0, row = 0;
+    for (int32_t rank = 0; status == 0 && rank < in->n_ranks; rank++) {
+        base[rank] = in->objective == PARTITION_THROUGHPUT ? partition_layers_load(in, rank, layer, layer + counts[rank]) : 0;
+        layer += counts[rank];
+    }
+    if (status == 0 && partition_search_rows(s, counts, base, within_memory, rows) < 0) {
+        status = error_set(err, "the vocabulary does not fit beside the layers");
+    }
+    layer = 0;
+    for (int32_t rank = 0; status == 0 && rank < in->n_ranks; rank++) {
+        slices[rank] = (struct partition_slice){layer, layer + counts[rank], row, row + rows[rank]};
+        layer = slices[rank].layer_end;
+        row = slices[rank].vocab_end;
+    }
+    free(base);
+    free(rows);
+    return status;
+}
+
+static double megabytes(uint64_t bytes)
+{
+    return (double)bytes / 1e6;
+}
+
+/* Why nothing fits. */
+static int set_reason(const struct partition_input *in, struct error *err)
+{
+    uint64_t head = in->row_bytes[in->n_ranks - 1] * (uint64_t)in->n_vocab, need = head, have = 0, largest = 0;
+    for (int32_t i = 0; i < in->n_layers; i++) {
+        need += in->layer_bytes[i];
+        largest = in->layer_bytes[i] > largest ? in->layer_bytes[i] : largest;
+    }
     for (int32_t rank = 0; rank < in->n_ranks; rank++) {
-        slices[rank] = (struct partition_slice){
-            .layer_first = first,
-            .layer_end = first + counts[rank],
-            .vocab_first = rank == 0 ? 0 : in->n_vocab,
-            .vocab_end = in->n_vocab,
-        };
-        first += counts[rank];
+        have = in->memory[rank] > UINT64_MAX - have ? UINT64_MAX : have + in->memory[rank];
     }
-}
-
-/* best[rank * (n_layers + 1) + layer]: the load of the most loaded of ranks rank .. n_ranks-1 when they share layers layer ..
- * n_layers-1 in the best way, each owning at least one; UINT64_MAX = impossible. */
-struct table {
-    uint64_t *best; /* [n_ranks + 1, n_layers + 1] owned */
-    int32_t n_layers;
-};
-
-static uint64_t *table_at(const struct table *t, int32_t rank, int32_t layer)
-{
-    return &t->best[(size_t)rank * ((size_t)t->n_layers + 1) + (size_t)layer];
-}
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* The fewest layers, but at least min_count, that `rank` may take from `layer` on so that the most loaded of it and the ranks
- * after it is as light as possible. *load is that lightest load. `own` is the rank's cost without layers. */
-static int32_t best_count(const struct partition_input *in, const struct table *t, int32_t rank, int32_t layer, uint64_t own,
-                          int32_t min_count, uint64_t *load)
-{
-    int32_t best = min_count;
-    *load = UINT64_MAX;
-    for (int32_t count = 0; layer + count <= in->n_layers; count++) {
-        uint64_t here = larger(own, *table_at(t, rank + 1, layer + count));
-        if (count >= min_count && here < *load) {
-            *load = here;
-            best = count;
-        }
-        own += layer + count < in->n_layers ? in->layer_cost[layer + count] : 0;
+    if (need > have) {
+        return error_set(
+            err,
+            "layers, their KV cache and the head take %.0f MB of memory, the ranks have %.0f MB for them: %.0f MB are missing",
+            megabytes(need), megabytes(have), megabytes(need - have));
     }
-    return best;
-}
-
-static void fill_table(const struct partition_input *in, struct table *t)
-{
-    for (int32_t layer = 0; layer <= in->n_layers; layer++) {
-        *table_at(t, in->n_ranks, layer) = layer == in->n_layers ? 0 : UINT64_MAX;
+    head = in->row_bytes[0] * (uint64_t)in->n_vocab;
+    if (in->tile == 0 && head > in->memory[0]) {
+        return error_set(err, "the head takes %.0f MB of memory, rank 0 has %.0f MB for it: %.0f MB are missing", megabytes(head),
+                         megabytes(in->memory[0]), megabytes(head - in->memory[0]));
     }
-    for (int32_t rank = in->n_ranks - 1; rank > 0; rank--) {
-        for (int32_t layer = 0; layer <= in->n_layers; layer++) {
-            best_count(in, t, rank, layer, 0, 1, table_at(t, rank, layer));
-        }
-    }
+    return error_set(
+        err,
+        "no split fits the ranks' memory: whole layers of up to %.0f MB leave gaps, though %.0f MB are needed in all and %.0f MB are there",
+        megabytes(largest), megabytes(need), megabytes(have));
 }
 
 int partition_balance(const struct partition_input *in, struct partition_slice *slices, struct error *err)
 {
-    assert(in->n_ranks > 0 && in->n_layers >= 0);
-    if (in->n_ranks > in->n_layers + 1) {
-        return error_set(err, "%d ranks are too many for %d layers: at most %d (rank 0 may own none)", in->n_ranks, in->n_layers,
-                         in->n_layers + 1);
+    struct partition_search s;
+    int32_t *counts = calloc((size_t)in->n_ranks, sizeof *counts);
+    if (!counts) {
+        return error_set(err, "no memory for the split over %d ranks", in->n_ranks);
     }
-    struct table t = {.n_layers = in->n_layers};
-    t.best = malloc(((size_t)in->n_ranks + 1) * ((size_t)in->n_layers + 1) * sizeof *t.best);
-    int32_t *counts = malloc((size_t)in->n_ranks * sizeof *counts);
-    if (!t.best || !counts) {
-        free(t.best);
-        free(counts);
-        return error_set(err, "no memory for the split of %d layers over %d ranks", in->n_layers, in->n_ranks);
+    int status = partition_search_init(&s, in, err);
+    if (status == 0) {
+        status = in->objective == PARTITION_LATENCY ? partition_search_latency(&s, counts)
+                                                    : partition_search_throughput(&s, counts);
+        status = status ? set_reason(in, err) : set_slices(&s, counts, 1, slices, err);
     }
-    fill_table(in, &t);
-    uint64_t load, load_without;
-    counts[0] = best_count(in, &t, 0, 0, in->head_cost, 1, &load);
-    int32_t without = best_count(in, &t, 0, 0, in->head_cost, 0, &load_without);
-    if (load_without < load) {
-        counts[0] = without;
-    }
-    int32_t layer = counts[0];
-    for (int32_t rank = 1; rank < in->n_ranks; rank++) {
-        counts[rank] = best_count(in, &t, rank, layer, 0, 1, &load);
-        layer += counts[rank];
-    }
-    assert(layer == in->n_layers);
-    set_slices(in, counts, slices);
-    free(t.best);
+    partition_search_free(&s);
     free(counts);
-    return 0;
+    return status;
 }
 
 int partition_from_counts(const struct partition_input *in, const int32_t *counts, int32_t n_counts,
@@ -116,6 +114,11 @@ int partition_from_counts(const struct partition_input *in, const int32_t *count
     if (sum != in->n_layers) {
         return error_set(err, "--split adds up to %lld layers, the model has %d", (long long)sum, in->n_layers);
     }
-    set_slices(in, counts, slices);
-    return 0;
+    struct partition_search s;
+    if (partition_search_init(&s, in, err)) {
+        return -1;
+    }
+    int status = set_slices(&s, counts, 0, slices, err);
+    partition_search_free(&s);
+    return status;
 }

@@ -6,29 +6,45 @@
 
 #include "src/core/error.h"
 
-/* Half-open ranges; either may be empty. */
+/* Half-open ranges, contiguous in rank order; either may be empty. */
 struct partition_slice {
     int32_t layer_first, layer_end;
-    int32_t vocab_first, vocab_end; /* rows of the output matrix; for now all on rank 0 */
+    int32_t vocab_first, vocab_end; /* rows of the output matrix */
 };
 
+enum partition_objective {
+    PARTITION_THROUGHPUT, /* the most loaded rank as light as possible: many streams keep all ranks busy */
+    PARTITION_LATENCY     /* the sum of the ranks as small as possible: one stream passes them one after the other */
+};
+
+/* Costs are in any one unit: seconds, or bytes where all ranks are equal. */
 struct partition_input {
-    const uint64_t *layer_cost; /* [n_layers] bytes read per token */
-    int32_t n_layers;
-    uint64_t head_cost; /* rank 0 also does this much */
-    int32_t n_vocab;
-    int32_t n_ranks;
+    int32_t n_ranks, n_layers, n_vocab;
+    enum partition_objective objective;
+    int32_t tile; /* > 0: each rank may own a run of vocabulary tiles of so many rows, whole but for the last; 0: all on rank 0 */
+    const double *layer_cost;    /* [n_ranks, n_layers] */
+    const double *layers_once;   /* [n_ranks] added where a rank owns layers */
+    const double *row_cost;      /* [n_ranks] one vocabulary row */
+    const double *head_once;     /* [n_ranks] added where a rank owns vocabulary rows */
+    const uint64_t *layer_bytes; /* [n_layers] weights and cache */
+    const uint64_t *row_bytes;   /* [n_ranks] one vocabulary row, with its logits */
+    const uint64_t *memory;      /* [n_ranks] bytes for layers and rows; UINT64_MAX = enough */
 };
 
-/* Contiguous split that makes the most loaded rank as light as possible (exact, by dynamic programming; ties: rank 0 gets as few
- * layers as it may, then the ranks after it are split by the same rule). Rank 0 owns no layer only where that makes the most
- * loaded rank lighter: the head alone is as heavy, or there are too few layers. Every other rank owns at least one: more ranks
- * than that allows is an error that says how many would do. slices: [n_ranks]. */
+/* Exact for throughput. Ties: rank 0 gets as few layers as it may, but at least one unless none makes the most loaded rank
+ * lighter; then the ranks after it are split by the same rule. Vocabulary tiles then level the loads.
+ * Latency: the fastest ranks are filled to their memory; a divided head counts by its slowest part, since all parts run at once;
+ * within 1 % of the best. Ties: low ranks are filled first, the others stay empty.
+ * -1 with *err when no split fits the memory: what is needed and what there is. slices: [n_ranks]. */
 int partition_balance(const struct partition_input *in, struct partition_slice *slices, struct error *err);
 
 /* By hand: counts[i] layers on rank i, each >= 0, sum n_layers, n_counts == n_ranks; the message says what was found and
- * expected. */
+ * expected. The vocabulary is divided as by partition_balance, without a look at memory. */
 int partition_from_counts(const struct partition_input *in, const int32_t *counts, int32_t n_counts,
                           struct partition_slice *slices, struct error *err);
+
+/* What a rank's range costs; with 1e-9 of slack for the order of summation. */
+double partition_layers_load(const struct partition_input *in, int32_t rank, int32_t first, int32_t end);
+double partition_head_load(const struct partition_input *in, int32_t rank, int32_t n_rows);
 
 #endif

@@ -186,7 +186,7 @@ static int choose_slots(struct job *job, struct error *err)
         o->n_slots = o->n_slots > 0 ? o->n_slots : MAX_SLOTS;
         return 0;
     }
-    if (plan_make(&job->file, &job->config, &po, &all, err)) {
+    if (plan_make(&job->sizes, &job->config, &po, &all, err)) {
         return -1;
     }
     uint64_t room = all.weight_bytes > SMALL_CACHE ? all.weight_bytes : SMALL_CACHE, n = room / (all.kv_bytes + 1);

@@ -63,8 +63,11 @@ uint64_t common_options_seed(struct common_options *o);
 #define COMMON_COMPUTE_ROWS(type) \
     {.kind = OPTION_GROUP, .help = "Where and how to compute"}, \
     {"-t --threads", OPTION_INT, offsetof(type, common.job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"}, \
-    {"--split", OPTION_INTS, offsetof(type, common.job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"}, \
+    {"--split", OPTION_INTS, offsetof(type, common.job.split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by the ranks' speed and memory)"}, \
     {"--split-head", OPTION_CHOICE, offsetof(type, common.job.split_head), 0, 0, "auto on off", "WHEN", "divide the output matrix among the ranks: auto on off (default auto)"}, \
+    {"--objective", OPTION_CHOICE, offsetof(type, common.job.objective), 0, 0, "throughput latency", "WHAT", "split for many streams (throughput) or for one (latency) (default throughput)"}, \
+    {"--mix", OPTION_INTS, offsetof(type, common.job.mix), 0, 1 << 20, NULL, "512,128", "tokens of a typical prompt and answer, weighed in the split (default 512,128)"}, \
+    {"--calibrate", OPTION_FLAG, offsetof(type, common.job.calibrate), 0, 0, NULL, NULL, "measure the ranks' speeds again, whatever is remembered"}, \
     {"--device", OPTION_TEXT, offsetof(type, common.job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"}, \
     {"--sim-link", OPTION_TEXT, offsetof(type, common.job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"}, \
     {"-ngl --gpu-layers", OPTION_TEXT, offsetof(type, common.gpu_layers), 0, 0, NULL, "N", "layers on GPUs: a number, all or auto; this build has no GPU backend"}, \

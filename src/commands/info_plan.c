@@ -22,12 +22,16 @@ int info_plan_init(struct info_plan *plan, const struct gguf *file, const struct
     o->max_rows = o->max_rows < o->n_ctx ? o->max_rows : o->n_ctx;
     o->n_slots = defaults.n_slots;
     o->depth = o->n_ranks + 1;
+    o->chunk = o->max_rows;
+    o->split_head = PLAN_SPLIT_HEAD_OFF;
+    struct slice_sizes sizes = {0};
     plan->ranks = calloc((size_t)o->n_ranks, sizeof *plan->ranks);
-    int status = plan->ranks ? 0 : error_set(err, "out of memory");
-    if (status == 0 && plan_make(file, &config, o, plan->ranks, &plan->why)) {
+    int status = plan->ranks ? slice_sizes_init(&sizes, file, &config, err) : error_set(err, "out of memory");
+    if (status == 0 && plan_make(&sizes, &config, o, plan->ranks, &plan->why)) {
         free(plan->ranks);
         plan->ranks = NULL;
     }
+    slice_sizes_free(&sizes);
     model_config_free(&config);
     return status;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/commands/calibrate.h"
+#include "src/commands/divide.h"
 #include "src/commands/loading.h"
 #include "src/core/clock.h"
 #include "src/core/log.h"
@@ -12,7 +14,6 @@
 
 enum { DEFAULT_CTX = 4096, DEFAULT_ROWS = 512, DEFAULT_CHUNK_PIPELINE = 128, MB = 1000000 };
 enum { NEED_WORDS_LISTED = 16384 /* biased and penalised tokens that a batch can name */ };
-enum { SPLIT_HEAD_AUTO, SPLIT_HEAD_ON, SPLIT_HEAD_OFF }; /* "auto on off" */
 
 void job_options_default(struct job_options *o)
 {
@@ -35,8 +36,8 @@ int32_t job_default_chunk(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx,   o->max_rows, o->chunk,      o->depth,         o->k_type,
-                              o->v_type,  o->n_slots,  o->split_head, o->trace != NULL, (int64_t)o->kv_memory,
+    const int64_t values[] = {o->n_ctx,   o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
+                              o->n_slots, o->split_head, o->objective, o->calibrate, o->trace != NULL, (int64_t)o->kv_memory,
                               BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
@@ -85,7 +86,10 @@ static int open_file(struct job *job, struct error *err)
     if (gguf_open(&job->file, job->options.model, err)) {
         return -1;
     }
-    return model_config_init(&job->config, &job->file, err) ? error_prefix(err, "%s", job->options.model) : 0;
+    if (model_config_init(&job->config, &job->file, err)) {
+        return error_prefix(err, "%s", job->options.model);
+    }
+    return slice_sizes_init(&job->sizes, &job->file, &job->config, err);
 }
 
 static int32_t smallest(int32_t a, int32_t b, int32_t c)
@@ -125,35 +129,6 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
 static const struct plan_rank *mine(const struct job *job)
 {
     return &job->plan[job->cluster->rank];
-}
-
-static int divide(struct job *job, struct error *err)
-{
-    const struct job_options *o = &job->options;
-    struct plan_options po = {.n_ranks = job->cluster->size,
-                              .split = &o->split,
-                              .split_head = o->split_head == SPLIT_HEAD_ON,
-                              .n_ctx = o->n_ctx,
-                              .n_slots = o->n_slots,
-                              .kv_memory = o->kv_memory,
-                              .max_rows = o->max_rows,
-                              .depth = o->depth,
-                              .k_type = (enum kv_type)o->k_type,
-                              .v_type = (enum kv_type)o->v_type};
-    job->plan = calloc((size_t)po.n_ranks, sizeof *job->plan);
-    job->owners = calloc((size_t)po.n_ranks, sizeof *job->owners);
-    if (!job->plan || !job->owners) {
-        return error_set(err, "out of memory");
-    }
-    if (plan_make(&job->file, &job->config, &po, job->plan, err)) {
-        return -1;
-    }
-    job->n_pages = job->plan[0].n_pages;
-    for (int32_t i = 0; i < po.n_ranks; i++) {
-        job->owners[i] = (struct stage_owner){.vocab_first = job->plan[i].range.vocab_first,
-                                              .vocab_end = job->plan[i].range.vocab_end};
-    }
-    return 0;
 }
 
 /* 1 when ranks behind rank 0 own vocabulary rows. */
@@ -212,7 +187,7 @@ static void bind_compute(void *context)
     bind_worker(context, 0);
 }
 
-static int make_backend(struct job *job, struct error *err)
+static int make_threads(struct job *job, struct error *err)
 {
     struct cluster *c = job->cluster;
     int32_t n_threads = job->options.n_threads;
@@ -224,18 +199,32 @@ static int make_backend(struct job *job, struct error *err)
     topology_bind(job->topology, -1);
     job->report.n_threads = simulated ? 1 : n_threads;
     if (simulated) {
-        return backend_sim_create(&job->backend, &job->devices[c->rank].board, job->options.max_rows, err);
+        return 0;
     }
     char cores[64] = "";
     if (topology_place_text(job->topology, -1, cores, sizeof cores) == 0) {
         log_verbose("rank %d (%s): %d thread%s on processing units %s", c->rank, c->peers[c->rank].host, n_threads,
                     n_threads == 1 ? "" : "s", cores);
     }
-    if (thread_pool_init(&job->pool, n_threads, bind_worker, job, err) ||
-        backend_cpu_create(&job->backend, job->options.isa, job->pool, job->options.max_rows, err)) {
-        return -1;
-    }
-    return 0;
+    return thread_pool_init(&job->pool, n_threads, bind_worker, job, err);
+}
+
+int job_start_threads(struct job *job, struct error *err)
+{
+    return cluster_agree(job->cluster, make_threads(job, err), err);
+}
+
+static int make_backend(struct job *job, struct error *err)
+{
+    int32_t max_rows = job->options.max_rows;
+    return job_is_simulated(job) ? backend_sim_create(&job->backend, &job->devices[job->cluster->rank].board, max_rows, err)
+                                 : backend_cpu_create(&job->backend, job->options.isa, job->pool, max_rows, err);
+}
+
+/* Speeds decide nothing when there is one rank, or when the split is given by hand. */
+static double measuring_limit_s(const struct job *job)
+{
+    return job->cluster->size > 1 && !job->options.split.given ? CALIBRATE_RUN_S : 0;
 }
 
 static int make_parts(struct job *job, struct error *err)
@@ -254,8 +243,9 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
 {
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
-    if (cluster_agree(c, divide(job, err), err) || cluster_agree(c, check_memory(job, err), err) ||
-        cluster_agree(c, make_backend(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
+    if (job_start_threads(job, err) || cluster_agree(c, make_backend(job, err), err) ||
+        divide_measure(job, measuring_limit_s(job), RING_QUICK, err) || divide_plan(job, err) ||
+        cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
         cluster_agree(c, make_parts(job, err), err) ||
         cluster_agree(c, job_trace_open(&job->trace, c, job->options.trace, err), err)) {
         return -1;
@@ -346,7 +336,11 @@ void job_close(struct job *job)
     job_trace_close(&job->trace);
     topology_free(job->topology);
     free(job->plan);
+    free(job->speeds);
+    free(job->links);
+    free(job->memory);
     free(job->owners);
+    slice_sizes_free(&job->sizes);
     free(job->devices);
     model_config_free(&job->config);
     gguf_close(&job->file);

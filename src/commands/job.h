@@ -4,6 +4,7 @@
 #define SRC_COMMANDS_JOB_H
 
 #include "src/cluster/cluster.h"
+#include "src/cluster/ring.h"
 #include "src/cluster/topology.h"
 #include "src/commands/device.h"
 #include "src/commands/job_trace.h"
@@ -23,16 +24,17 @@ struct job_options {
     int32_t n_threads;  /* 0 = the rank's share of the node's cores */
     int k_type, v_type; /* enum kv_type */
     const char *isa;
-    const char *device;       /* --device as given; NULL = auto */
-    const char *sim_link;     /* profile of the simulated network; NULL = none */
-    struct option_ints split; /* layers of each rank; not given = by bytes */
-    int split_head;           /* index in "auto on off" */
-    uint64_t memory_limit;    /* bytes a rank may take; 0 = what the node has */
-    uint64_t kv_memory;       /* bytes of KV cache a rank may have; 0 = n_ctx positions for each of n_slots */
-    const char *trace;        /* file for a timeline of all ranks; NULL = none */
-    int no_sharing;           /* 1: no page is computed for two sequences; set by the command that measures */
-    int32_t n_slots;          /* sequences at a time; set by the command */
-    int no_sharing;           /* 1: equal beginnings of prompts are computed each time; set by the command */
+    const char *device;        /* --device as given; NULL = auto */
+    const char *sim_link;      /* profile of the simulated network; NULL = none */
+    struct option_ints split;  /* layers of each rank; not given = by speed and memory */
+    uint64_t memory_limit;     /* bytes a rank may take; 0 = what the node has */
+    uint64_t kv_memory;        /* bytes of KV cache a rank may have; 0 = n_ctx positions for each of n_slots */
+    const char *trace;         /* file for a timeline of all ranks; NULL = none */
+    int32_t n_slots;           /* sequences at a time; set by the command */
+    int objective, split_head; /* enum partition_objective, enum plan_split_head */
+    struct option_ints mix;    /* tokens of a typical prompt and answer; not given = 512,128 */
+    int calibrate;             /* 1: measure the ranks' speeds anew */
+    int no_sharing;            /* 1: equal beginnings of prompts are computed each time; set by the command */
 };
 void job_options_default(struct job_options *o);
 /* Context when none is asked for: min(model's, 4096). */
@@ -56,6 +58,10 @@ struct job {
     struct job_options options;
     struct gguf file;
     struct model_config config;
+    struct slice_sizes sizes;
+    struct speed *speeds;       /* [size] owned; NULL = not measured */
+    struct ring_link *links;    /* [size] owned; NULL = not measured */
+    uint64_t *memory;           /* [size] owned: bytes that each rank may take */
     struct device *devices;     /* [size] owned: what each rank computes with */
     struct board_link link;     /* simulated network; bytes_per_s 0 = none */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
@@ -76,8 +82,11 @@ struct job {
  * Collective. */
 int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err);
 
-/* Divides the layers, loads the slice, makes KV cache and buffers, connects the ring and starts the compute thread. generator:
- * gets rank 0's logits. Collective. */
+/* Threads, bound to the rank's cores; none when simulated. Collective. */
+int job_start_threads(struct job *job, struct error *err);
+
+/* Measures the ranks where their speeds matter, divides the layers, loads the slice, makes KV cache and buffers, connects the
+ * ring and starts the compute thread. generator: gets rank 0's logits. Collective. */
 int job_start(struct job *job, struct generator *generator, struct error *err);
 
 /* 1: ranks take the time of described boards and compute nothing. After job_open. */

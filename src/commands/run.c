@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/commands/cancel.h"
+#include "src/commands/divide.h"
 #include "src/commands/prompt.h"
 #include "src/commands/report.h"
 #include "src/commands/request.h"
@@ -160,10 +161,7 @@ static struct run_timings timings_of(const struct run *r)
                             .decode_tokens = n_answer > 1 ? n_answer - 1 : 0,
                             .decode_s = n_answer > 1 ? r->end_s - first_s : 0,
                             .hop_s = job_hop_s(&r->job),
-                            .bytes_per_token = slice_head_bytes(&r->job.file)};
-    for (int32_t i = 0; i < r->job.config.n_layers; i++) {
-        t.bytes_per_token += slice_layer_bytes(&r->job.file, i);
-    }
+                            .bytes_per_token = slice_token_bytes(&r->job.sizes)};
     return t;
 }
 
@@ -226,6 +224,7 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
         stage_stop(&r->job.stage);
     } else {
         report_partition(&r->job);
+        divide_log_verdict(&r->job);
         generate(r);
     }
     return status || report(r, err) || job_trace_write(&r->job.trace, cluster, err) ? -1 : 0;

@@ -16,6 +16,10 @@ struct loader {
     struct error *err;
 };
 
+struct rows_range {
+    int64_t first, end;
+};
+
 /* Brings a tensor's pages into memory, so that the first token does not wait for the disk, and shows how far it is. Every page is
  * touched; the sum keeps the compiler from leaving the reads out. data: NULL when only shapes are wanted. */
 static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
@@ -41,8 +45,8 @@ static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
     return 0;
 }
 
-/* Finds tensor `name`, checks that it is [rows, cols] and reads it; for a backend that does not compute, its shape alone. must =
- * 0: absent is fine and leaves *out zeroed. */
+/* Finds tensor `name` and checks that it is [rows, cols]; for a backend that does not compute, its shape alone. must = 0: absent
+ * is fine and leaves *out zeroed. */
 static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, int must, struct tensor *out)
 {
     memset(out, 0, sizeof *out);
@@ -58,15 +62,23 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
         return error_set(l->err, "tensor %s is [%lld, %lld], expected [%lld, %lld]", name, (long long)out->cols,
                          (long long)out->rows, (long long)cols, (long long)rows);
     }
-    return read_ahead(l, out->data, t->bytes);
+    return 0;
+}
+
+/* Narrows the matrix to the wanted rows, reads them unless they have been, and hands them to the backend. */
+static int take_rows(struct loader *l, struct rows_range rows, int read, struct tensor *t)
+{
+    t->data = t->data ? (const uint8_t *)t->data + (size_t)rows.first * t->row_bytes : NULL;
+    t->rows = rows.end - rows.first;
+    return (read && read_ahead(l, t->data, (size_t)t->rows * t->row_bytes)) ? -1 : l->backend->ops->import(l->backend, t, l->err);
 }
 
 static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, struct tensor *out)
 {
-    return find_matrix(l, name, rows, cols, 1, out) ? -1 : l->backend->ops->import(l->backend, out, l->err);
+    return find_matrix(l, name, rows, cols, 1, out) ? -1 : take_rows(l, (struct rows_range){0, rows}, 1, out);
 }
 
-/* A vector of F32 (norms, biases). */
+/* A vector of F32 (norms, biases), read. */
 static int find_vector(struct loader *l, const char *name, int64_t n, int must, struct tensor *out)
 {
     if (find_matrix(l, name, 1, n, must, out)) {
@@ -75,7 +87,7 @@ static int find_vector(struct loader *l, const char *name, int64_t n, int must, 
     if (out->rows && out->dtype != DTYPE_F32) {
         return error_set(l->err, "tensor %s is of type %s, expected F32", name, dtype_info(out->dtype)->name);
     }
-    return 0;
+    return read_ahead(l, out->data, out->row_bytes);
 }
 
 static int load_vector(struct loader *l, const char *name, int64_t n, struct tensor *out)
@@ -177,21 +189,31 @@ static const char *head_stem(const struct gguf *file)
     return gguf_find_tensor(file, "output.weight") ? "output" : "token_embd";
 }
 
+/* The rows that the stage owns, wherever in the vocabulary they are. A stage that embeds with the same matrix has read them. */
 static int load_head(struct loader *l, const struct model_config *c, struct slice *slice)
 {
+    char name[32];
+    const char *stem = head_stem(l->file);
+    struct linear *head = &slice->head;
+    struct rows_range rows = {slice->range.vocab_first, slice->range.vocab_end};
+    head->scale = 1;
+    snprintf(name, sizeof name, "%s.weight", stem);
     if (load_vector(l, "output_norm.weight", c->dim, &slice->output_norm) ||
-        load_linear(l, head_stem(l->file), c->n_vocab, c->dim, SCALE_NONE, &slice->head)) {
+        find_matrix(l, name, c->n_vocab, c->dim, 1, &head->weight) ||
+        take_rows(l, rows, !slice->range.embeds || strcmp(stem, "token_embd") != 0, &head->weight)) {
         return -1;
     }
-    int64_t first = slice->range.vocab_first, n = slice->range.vocab_end - first;
-    struct tensor *w = &slice->head.weight;
-    w->data = w->data ? (const uint8_t *)w->data + (size_t)first * w->row_bytes : NULL;
-    w->rows = n;
-    if (slice->head.bias.data) {
-        slice->head.bias.data = (const float *)slice->head.bias.data + first;
-        slice->head.bias.cols = n;
+    snprintf(name, sizeof name, "%s.bias", stem);
+    if (find_vector(l, name, c->n_vocab, 0, &head->bias)) {
+        return -1;
     }
-    return 0;
+    if (!head->bias.rows) {
+        return 0;
+    }
+    head->bias.data = head->bias.data ? (const float *)head->bias.data + rows.first : NULL;
+    head->bias.cols = rows.end - rows.first;
+    head->bias.row_bytes = (size_t)head->bias.cols * sizeof(float);
+    return l->backend->ops->import(l->backend, &head->bias, l->err);
 }
 
 static int load_all(struct slice *slice, struct loader *l, const struct model_config *c)
@@ -219,7 +241,12 @@ int slice_load(struct slice *slice, const struct gguf *file, const struct model_
     slice->range = *range;
     struct loader l = {
         .file = file, .slice = slice, .backend = backend, .progress = progress, .progress_context = progress_context, .err = err};
-    l.total = slice_bytes(file, config, range);
+    struct slice_sizes sizes;
+    if (slice_sizes_init(&sizes, file, config, err)) {
+        return -1;
+    }
+    l.total = slice_bytes(&sizes, range);
+    slice_sizes_free(&sizes);
     if (load_all(slice, &l, config)) {
         slice_free(slice);
         return -1;
@@ -237,7 +264,7 @@ void slice_free(struct slice *slice)
     memset(slice, 0, sizeof *slice);
 }
 
-uint64_t slice_layer_bytes(const struct gguf *file, int32_t layer)
+static uint64_t layer_bytes(const struct gguf *file, int32_t layer)
 {
     char prefix[32];
     int n = snprintf(prefix, sizeof prefix, "blk.%d.", layer);
@@ -254,25 +281,47 @@ static uint64_t named_bytes(const struct gguf *file, const char *name)
     return t ? t->bytes : 0;
 }
 
-uint64_t slice_head_bytes(const struct gguf *file)
+int slice_sizes_init(struct slice_sizes *sizes, const struct gguf *file, const struct model_config *config, struct error *err)
 {
     char name[32];
     snprintf(name, sizeof name, "%s.weight", head_stem(file));
-    return named_bytes(file, name) + named_bytes(file, "output_norm.weight");
+    *sizes = (struct slice_sizes){.n_layers = config->n_layers,
+                                  .n_vocab = config->n_vocab,
+                                  .norm_bytes = named_bytes(file, "output_norm.weight"),
+                                  .row_bytes = named_bytes(file, name) / (uint64_t)config->n_vocab,
+                                  .embed_bytes = named_bytes(file, "token_embd.weight"),
+                                  .tied = !gguf_find_tensor(file, "output.weight")};
+    sizes->layer_bytes = calloc((size_t)config->n_layers + 1, sizeof *sizes->layer_bytes);
+    if (!sizes->layer_bytes) {
+        return error_set(err, "out of memory for the sizes of %d layers", config->n_layers);
+    }
+    for (int32_t i = 0; i < config->n_layers; i++) {
+        sizes->layer_bytes[i] = layer_bytes(file, i);
+    }
+    return 0;
 }
 
-uint64_t slice_bytes(const struct gguf *file, const struct model_config *config, const struct slice_range *range)
+void slice_sizes_free(struct slice_sizes *sizes)
 {
-    uint64_t sum = 0;
-    int tied = !gguf_find_tensor(file, "output.weight");
+    free(sizes->layer_bytes);
+    memset(sizes, 0, sizeof *sizes);
+}
+
+uint64_t slice_bytes(const struct slice_sizes *sizes, const struct slice_range *range)
+{
+    uint64_t n_rows = (uint64_t)(range->vocab_end - range->vocab_first), sum = range->embeds ? sizes->embed_bytes : 0;
     for (int32_t layer = range->layer_first; layer < range->layer_end; layer++) {
-        sum += slice_layer_bytes(file, layer);
+        sum += sizes->layer_bytes[layer];
     }
-    if (range->vocab_end > range->vocab_first) {
-        sum += slice_head_bytes(file) * (uint64_t)(range->vocab_end - range->vocab_first) / (uint64_t)config->n_vocab;
-    }
-    if (range->embeds && !(tied && range->vocab_end > range->vocab_first)) {
-        sum += named_bytes(file, "token_embd.weight");
+    sum += n_rows ? sizes->norm_bytes : 0;
+    return sum + (range->embeds && sizes->tied ? 0 : n_rows * sizes->row_bytes);
+}
+
+uint64_t slice_token_bytes(const struct slice_sizes *sizes)
+{
+    uint64_t sum = sizes->norm_bytes + (uint64_t)sizes->n_vocab * sizes->row_bytes;
+    for (int32_t i = 0; i < sizes->n_layers; i++) {
+        sum += sizes->layer_bytes[i];
     }
     return sum;
 }

@@ -45,11 +45,21 @@ int slice_load(struct slice *slice, const struct gguf *file, const struct model_
                struct backend *backend, slice_progress_fn progress, void *progress_context, struct error *err);
 void slice_free(struct slice *slice);
 
-/* Bytes of weights that a range reads: the sum over its tensors (a tied matrix that is both embedding and head counts once). */
-uint64_t slice_bytes(const struct gguf *file, const struct model_config *config, const struct slice_range *range);
+/* What the parts of a model take, in bytes: all that a division over ranks needs to know of the weights. */
+struct slice_sizes {
+    int32_t n_layers, n_vocab;
+    uint64_t *layer_bytes; /* [n_layers] owned */
+    uint64_t norm_bytes;   /* the norm before the head */
+    uint64_t row_bytes;    /* one row of the output matrix */
+    uint64_t embed_bytes;  /* the embedding, all rows */
+    int tied;              /* 1: the output matrix is the embedding */
+};
+int slice_sizes_init(struct slice_sizes *sizes, const struct gguf *file, const struct model_config *config, struct error *err);
+void slice_sizes_free(struct slice_sizes *sizes);
 
-/* Bytes that one layer, and the head (norm and output matrix), read for each token: what the partition balances. */
-uint64_t slice_layer_bytes(const struct gguf *file, int32_t layer);
-uint64_t slice_head_bytes(const struct gguf *file);
+/* Bytes of weights that a range holds (a tied matrix that is both embedding and head counts once). */
+uint64_t slice_bytes(const struct slice_sizes *sizes, const struct slice_range *range);
+/* Bytes that the whole model reads for each token: all layers and the head. */
+uint64_t slice_token_bytes(const struct slice_sizes *sizes);
 
 #endif

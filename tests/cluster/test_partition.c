@@ -1,65 +1,113 @@
-/* The split of layers against a brute-force search. SPDX-License-Identifier: MIT */
+/* The split of layers and vocabulary against a brute-force search. SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <stdint.h>
 
 #include "src/cluster/partition.h"
 #include "tests/check.h"
 
-enum { MAX_RANKS = 6, MAX_LAYERS = 10 };
+enum { MAX_RANKS = 4, MAX_LAYERS = 8, MAX_TILES = 6, TILE = 4, ROOM = 16 };
 
 static uint32_t random_state = 12345;
 
-static uint32_t random_below(uint32_t n)
+static int32_t random_below(int32_t n)
 {
     random_state = random_state * 1664525u + 1013904223u;
-    return (random_state >> 8) % n;
+    return (int32_t)((random_state >> 8) % (uint32_t)n);
 }
 
-static uint64_t load_from(const struct partition_input *in, const int32_t *counts, int32_t first_rank)
+/* A problem with its arrays. */
+struct problem {
+    struct partition_input in;
+    double layer_cost[16 * 128], layers_once[16], row_cost[16], head_once[16];
+    uint64_t layer_bytes[128], row_bytes[16], memory[16];
+};
+
+static void problem_init(struct problem *p, int32_t n_ranks, int32_t n_layers, int32_t n_vocab)
 {
-    uint64_t most = 0;
-    int32_t layer = 0;
+    memset(p, 0, sizeof *p);
+    p->in = (struct partition_input){.n_ranks = n_ranks,
+                                     .n_layers = n_layers,
+                                     .n_vocab = n_vocab,
+                                     .layer_cost = p->layer_cost,
+                                     .layers_once = p->layers_once,
+                                     .row_cost = p->row_cost,
+                                     .head_once = p->head_once,
+                                     .layer_bytes = p->layer_bytes,
+                                     .row_bytes = p->row_bytes,
+                                     .memory = p->memory};
+    for (int32_t rank = 0; rank < n_ranks; rank++) {
+        p->memory[rank] = UINT64_MAX;
+    }
+}
+
+static void random_problem(struct problem *p)
+{
+    problem_init(p, 1 + random_below(MAX_RANKS), random_below(MAX_LAYERS + 1), 1 + random_below(TILE * MAX_TILES));
+    int uneven = random_below(3), limited = random_below(2), fixed = random_below(2);
+    p->in.objective = random_below(2) ? PARTITION_LATENCY : PARTITION_THROUGHPUT;
+    p->in.tile = random_below(2) ? TILE : 0;
+    uint64_t row_bytes = (uint64_t)random_below(3), total = row_bytes * (uint64_t)p->in.n_vocab;
+    for (int32_t i = 0; i < p->in.n_layers; i++) {
+        p->layer_bytes[i] = 4 + (uint64_t)random_below(12);
+        total += p->layer_bytes[i];
+    }
+    for (int32_t rank = 0; rank < p->in.n_ranks; rank++) {
+        double slowness = uneven ? 0.2 + random_below(1000) / 250.0 : 1;
+        for (int32_t i = 0; i < p->in.n_layers; i++) {
+            p->layer_cost[rank * p->in.n_layers + i] = slowness * (double)p->layer_bytes[i];
+        }
+        p->row_cost[rank] = slowness * 0.5;
+        p->row_bytes[rank] = rank == 0 && limited ? 0 : row_bytes;
+        p->layers_once[rank] = fixed ? random_below(20) / 10.0 : 0;
+        p->head_once[rank] = fixed ? random_below(20) / 10.0 : 0;
+        p->memory[rank] = limited ? (uint64_t)random_below((int32_t)(2 * total / (uint64_t)p->in.n_ranks) + 8) : UINT64_MAX;
+    }
+}
+
+/* What the objective says of a split; INFINITY when it does not fit. */
+static double value_of(const struct partition_input *in, const struct partition_slice *s)
+{
+    double most = 0, sum = 0, head = 0;
     for (int32_t rank = 0; rank < in->n_ranks; rank++) {
-        uint64_t load = rank == 0 ? in->head_cost : 0;
-        for (int32_t i = 0; i < counts[rank]; i++) {
-            load += in->layer_cost[layer++];
+        double layers = partition_layers_load(in, rank, s[rank].layer_first, s[rank].layer_end);
+        double rows = partition_head_load(in, rank, s[rank].vocab_end - s[rank].vocab_first);
+        uint64_t bytes = in->row_bytes[rank] * (uint64_t)(s[rank].vocab_end - s[rank].vocab_first);
+        for (int32_t i = s[rank].layer_first; i < s[rank].layer_end; i++) {
+            bytes += in->layer_bytes[i];
         }
-        most = rank >= first_rank && load > most ? load : most;
+        if (bytes > in->memory[rank]) {
+            return INFINITY;
+        }
+        most = fmax(most, layers + rows);
+        sum += layers;
+        head = fmax(head, rows);
     }
-    return most;
+    return in->objective == PARTITION_LATENCY ? sum + head : most;
 }
 
-/* 1 when split a is to be preferred to b by the words of the header. */
-static int better(const struct partition_input *in, const int32_t *a, const int32_t *b)
+static int32_t smaller(int32_t a, int32_t b)
 {
-    for (int32_t rank = 0; rank < in->n_ranks; rank++) {
-        uint64_t load_a = load_from(in, a, rank), load_b = load_from(in, b, rank);
-        if (load_a != load_b) {
-            return load_a < load_b;
-        }
-        if (rank == 0 && (a[0] == 0) != (b[0] == 0)) {
-            return b[0] == 0;
-        }
-        if (a[rank] != b[rank]) {
-            return a[rank] < b[rank];
-        }
-    }
-    return 0;
+    return a < b ? a : b;
 }
 
-static void search(const struct partition_input *in, int32_t *counts, int32_t rank, int32_t left, int32_t *best, int *found)
+/* The best value over all splits: ranks from `rank` on own the layers from `layer` and the rows from `row` on. */
+static double search(const struct partition_input *in, struct partition_slice *s, int32_t rank, int32_t layer, int32_t row)
 {
-    if (rank == in->n_ranks - 1) {
-        counts[rank] = left;
-        if ((left > 0 || rank == 0) && (!*found || better(in, counts, best))) {
-            memcpy(best, counts, (size_t)in->n_ranks * sizeof *best);
-            *found = 1;
+    int last = rank >= in->n_ranks - 1 || rank >= MAX_RANKS - 1;
+    double best = INFINITY;
+    for (int32_t end = last ? in->n_layers : layer; end <= in->n_layers; end++) {
+        int32_t step = in->tile ? in->tile : in->n_vocab;
+        for (int32_t row_end = last || (!in->tile && rank == 0) ? in->n_vocab : row;;
+             row_end = smaller(row_end + step, in->n_vocab)) {
+            s[rank] = (struct partition_slice){layer, end, row, row_end};
+            double value = last ? value_of(in, s) : search(in, s, rank + 1, end, row_end);
+            best = value < best ? value : best;
+            if (row_end == in->n_vocab || (!in->tile && rank > 0)) {
+                break;
+            }
         }
-        return;
     }
-    for (int32_t n = rank > 0; n <= left; n++) {
-        counts[rank] = n;
-        search(in, counts, rank + 1, left - n, best, found);
-    }
+    return best;
 }
 
 static void check_contiguous(const struct partition_input *in, const struct partition_slice *s)
@@ -68,66 +116,72 @@ static void check_contiguous(const struct partition_input *in, const struct part
     for (int32_t rank = 0; rank < in->n_ranks; rank++) {
         CHECK_INT(s[rank].layer_first, layer);
         CHECK_INT(s[rank].vocab_first, row);
+        CHECK_THAT(s[rank].layer_end >= layer && s[rank].vocab_end >= row, "rank %d owns less than nothing", rank);
         layer = s[rank].layer_end;
         row = s[rank].vocab_end;
+        CHECK_THAT(row == in->n_vocab || (in->tile && row % in->tile == 0), "rank %d ends at row %d, inside a tile", rank, row);
     }
     CHECK_INT(layer, in->n_layers);
     CHECK_INT(row, in->n_vocab);
-    CHECK_INT(s[0].vocab_end, in->n_vocab);
 }
 
 static void check_random(void)
 {
-    for (int trial = 0; trial < 3000; trial++) {
-        uint64_t cost[MAX_LAYERS];
-        int equal = random_below(3) == 0;
-        struct partition_input in = {.layer_cost = cost, .n_vocab = 100};
-        in.n_ranks = 1 + (int32_t)random_below(MAX_RANKS);
-        in.n_layers = (int32_t)random_below(MAX_LAYERS + 1);
-        in.head_cost = random_below(4) ? random_below(30) : 0;
-        for (int32_t i = 0; i < in.n_layers; i++) {
-            cost[i] = equal ? 5 : 1 + random_below(12);
-        }
-        struct partition_slice slices[MAX_RANKS];
+    static struct problem p;
+    int n_fit = 0, n_not = 0;
+    for (int trial = 0; trial < 6000; trial++) {
+        random_problem(&p);
+        struct partition_slice slices[ROOM], trial_slices[ROOM];
         struct error err = {""};
-        int rc = partition_balance(&in, slices, &err);
-        int32_t counts[MAX_RANKS], best[MAX_RANKS];
-        int found = 0;
-        search(&in, counts, 0, in.n_layers, best, &found);
-        CHECK_INT(rc, found ? 0 : -1);
-        if (rc || !found) {
+        int rc = partition_balance(&p.in, slices, &err);
+        double best = search(&p.in, trial_slices, 0, 0, 0);
+        CHECK_THAT((rc == 0) == (best < INFINITY), "trial %d: returned %d, the best is %g: %s", trial, rc, best, err.text);
+        if (rc || best == INFINITY) {
+            n_not++;
             continue;
         }
-        check_contiguous(&in, slices);
-        for (int32_t rank = 0; rank < in.n_ranks; rank++) {
-            CHECK_THAT(slices[rank].layer_end - slices[rank].layer_first == best[rank],
-                       "trial %d, %d layers, %d ranks: rank %d owns %d layers, expected %d", trial, in.n_layers, in.n_ranks, rank,
-                       slices[rank].layer_end - slices[rank].layer_first, best[rank]);
+        n_fit++;
+        check_contiguous(&p.in, slices);
+        double value = value_of(&p.in, slices), slack = p.in.objective == PARTITION_LATENCY ? 1.01 : 1 + 1e-9;
+        CHECK_THAT(value <= best * slack, "trial %d (objective %d, tile %d, %d ranks, %d layers): %g, the best is %g", trial,
+                   p.in.objective, p.in.tile, p.in.n_ranks, p.in.n_layers, value, best);
+    }
+    CHECK_THAT(n_fit > 1000 && n_not > 300, "%d problems had an answer, %d had none", n_fit, n_not);
+}
+
+static void set_equal(struct problem *p, int32_t n_ranks, int32_t n_layers, double layer, double head, double *speeds)
+{
+    problem_init(p, n_ranks, n_layers, 128 * 1024);
+    for (int32_t rank = 0; rank < n_ranks; rank++) {
+        double speed = speeds ? speeds[rank] : 1;
+        for (int32_t i = 0; i < n_layers; i++) {
+            p->layer_cost[rank * n_layers + i] = layer / speed;
+            p->layer_bytes[i] = 10;
         }
+        p->row_cost[rank] = head / speed / (128 * 1024);
     }
 }
 
 /* Splits that a reader can check by eye. */
 static void check_known(void)
 {
+    static struct problem p;
     static const struct {
         int32_t n_layers, n_ranks;
-        uint64_t head;
+        double head;
         int32_t counts[4];
     } cases[] = {
-        {30, 4, 0, {6, 8, 8, 8}}, {32, 4, 0, {8, 8, 8, 8}}, {6, 4, 0, {1, 1, 2, 2}}, {30, 1, 9, {30}},
-        {16, 4, 4, {1, 5, 5, 5}}, {6, 4, 50, {0, 2, 2, 2}}, {3, 4, 0, {0, 1, 1, 1}}, {28, 2, 4, {12, 16}},
+        {30, 4, 0, {6, 8, 8, 8}}, {32, 4, 0, {8, 8, 8, 8}}, {6, 4, 0, {1, 1, 2, 2}},
+        {30, 1, 9, {30}},         {16, 4, 4, {1, 5, 5, 5}}, {6, 4, 50, {0, 2, 2, 2}},
+        {3, 4, 0, {1, 1, 1, 0}},  {28, 2, 4, {12, 16}},     {3, 4, 2, {0, 1, 1, 1}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint64_t cost[32];
-        for (int k = 0; k < 32; k++) {
-            cost[k] = 1;
-        }
-        struct partition_input in = {cost, cases[i].n_layers, cases[i].head, 1000, cases[i].n_ranks};
+        set_equal(&p, cases[i].n_ranks, cases[i].n_layers, 1, cases[i].head, NULL);
         struct partition_slice slices[4];
-        CHECK_INT(partition_balance(&in, slices, NULL), 0);
-        check_contiguous(&in, slices);
-        for (int32_t rank = 0; rank < in.n_ranks; rank++) {
+        CHECK_INT(partition_balance(&p.in, slices, NULL), 0);
+        check_contiguous(&p.in, slices);
+        CHECK_INT(slices[0].vocab_end, p.in.n_vocab);
+        for (int32_t rank = 0; rank < p.in.n_ranks; rank++) {
             CHECK_THAT(slices[rank].layer_end - slices[rank].layer_first == cases[i].counts[rank],
                        "case %zu: rank %d owns %d layers, expected %d", i, rank,
                        slices[rank].layer_end - slices[rank].layer_first, cases[i].counts[rank]);
@@ -135,36 +189,162 @@ static void check_known(void)
     }
 }
 
+static double efficiency(const struct problem *p, const struct partition_slice *s)
+{
+    double work = 0, most = 0;
+    for (int32_t rank = 0; rank < p->in.n_ranks; rank++) {
+        double load = partition_layers_load(&p->in, rank, s[rank].layer_first, s[rank].layer_end) +
+                      partition_head_load(&p->in, rank, s[rank].vocab_end - s[rank].vocab_first);
+        work += load;
+        most = fmax(most, load);
+    }
+    return work / (most * p->in.n_ranks);
+}
+
+/* The table of well-known models: how far an undivided head limits a pipeline, and that a divided one does not.
+ * head: in layers. */
+static void check_heads(void)
+{
+    static struct problem p;
+    static const struct {
+        int32_t n_layers;
+        double head;
+        int undivided[3]; /* % on 2, 4, 8 ranks */
+    } cases[] = {{28, 9.9, {100, 95, 48}}, {16, 4.3, {98, 96, 59}}, {32, 2.4, {99, 96, 86}}, {80, 1.2, {99, 97, 92}}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int k = 0; k < 3; k++) {
+            int32_t n_ranks = 2 << k;
+            struct partition_slice slices[8];
+            set_equal(&p, n_ranks, cases[i].n_layers, 1, cases[i].head, NULL);
+            CHECK_INT(partition_balance(&p.in, slices, NULL), 0);
+            double reached = 100 * efficiency(&p, slices);
+            CHECK_THAT(fabs(reached - cases[i].undivided[k]) < 1, "%d layers, head %g, %d ranks: %.1f %%, expected %d",
+                       cases[i].n_layers, cases[i].head, n_ranks, reached, cases[i].undivided[k]);
+            p.in.tile = 1024;
+            CHECK_INT(partition_balance(&p.in, slices, NULL), 0);
+            check_contiguous(&p.in, slices);
+            double divided = 100 * efficiency(&p, slices);
+            CHECK_THAT(divided > 99 || (divided > 92 && cases[i].n_layers % n_ranks),
+                       "%d layers, head %g, %d ranks: %.1f %% with tiles", cases[i].n_layers, cases[i].head, n_ranks, divided);
+        }
+    }
+}
+
+static void check_uneven(void)
+{
+    static struct problem p;
+    struct partition_slice s[4];
+    /* A rank three times as fast gets three times the layers. */
+    set_equal(&p, 2, 32, 1, 0, (double[]){3, 1});
+    CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+    CHECK_INT(s[0].layer_end, 24);
+    /* One stream: all on the fastest that has room; the slowest ranks stay empty. */
+    set_equal(&p, 3, 32, 1, 0, (double[]){1, 4, 2});
+    p.in.objective = PARTITION_LATENCY;
+    CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+    CHECK_INT(s[1].layer_end - s[1].layer_first, 32);
+    p.memory[1] = 205;
+    CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+    CHECK_INT(s[0].layer_end, 0);
+    CHECK_INT(s[1].layer_end, 20);
+    CHECK_INT(s[2].layer_end, 32);
+    /* Equal ranks, one stream: low ranks first. */
+    set_equal(&p, 3, 32, 1, 0, NULL);
+    p.in.objective = PARTITION_LATENCY;
+    p.memory[0] = p.memory[1] = p.memory[2] = 200;
+    CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+    CHECK_INT(s[0].layer_end, 20);
+    CHECK_INT(s[1].layer_end, 32);
+    /* A rank that would slow the pipeline with a single layer gets none. */
+    set_equal(&p, 3, 8, 1, 0, (double[]){1, 1, 0.1});
+    CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+    CHECK_INT(s[2].layer_first, 8);
+    /* A divided head, one stream: every rank takes tiles by its speed, also those without layers. */
+    set_equal(&p, 2, 32, 1, 8, (double[]){3, 1});
+    p.in.objective = PARTITION_LATENCY;
+    p.in.tile = 1024;
+    CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+    CHECK_INT(s[0].layer_end, 32);
+    CHECK_INT(s[0].vocab_end, 96 * 1024);
+}
+
+/* 16 unequal ranks, 128 layers, a large vocabulary: both objectives, with and without memory limits. */
+static void check_large(void)
+{
+    static struct problem p;
+    static struct partition_slice s[16];
+    double speeds[16];
+    for (int i = 0; i < 16; i++) {
+        speeds[i] = 1 + i % 5;
+    }
+    for (int objective = 0; objective < 2; objective++) {
+        for (int limited = 0; limited < 2; limited++) {
+            set_equal(&p, 16, 128, 1, 3, speeds);
+            p.in.objective = objective ? PARTITION_LATENCY : PARTITION_THROUGHPUT;
+            p.in.tile = 1024;
+            for (int i = 0; i < 16; i++) {
+                p.memory[i] = limited ? 140 : UINT64_MAX;
+            }
+            CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+            check_contiguous(&p.in, s);
+            double reached = efficiency(&p, s);
+            CHECK_THAT(objective || limited || reached > 0.85, "16 ranks, 128 layers: %.1f %%", 100 * reached);
+        }
+    }
+}
+
 static void check_messages(void)
 {
-    static const uint64_t cost[30] = {1, 1, 1};
-    struct partition_input in = {cost, 3, 1, 10, 5};
+    static struct problem p;
     struct partition_slice slices[5];
     struct error err = {""};
-    CHECK_INT(partition_balance(&in, slices, &err), -1);
-    CHECK_TEXT(err.text, "5 ranks are too many for 3 layers: at most 4 (rank 0 may own none)");
-
-    in.n_layers = 30;
-    in.n_ranks = 4;
-    CHECK_INT(partition_from_counts(&in, (const int32_t[]){10, 10, 10}, 3, slices, &err), -1);
+    set_equal(&p, 4, 30, 1, 1, NULL);
+    const struct partition_input *in = &p.in;
+    CHECK_INT(partition_from_counts(in, (const int32_t[]){10, 10, 10}, 3, slices, &err), -1);
     CHECK_TEXT(err.text, "--split names 3 ranks, the job has 4");
-    CHECK_INT(partition_from_counts(&in, (const int32_t[]){7, 7, 7, 7}, 4, slices, &err), -1);
+    CHECK_INT(partition_from_counts(in, (const int32_t[]){7, 7, 7, 7}, 4, slices, &err), -1);
     CHECK_TEXT(err.text, "--split adds up to 28 layers, the model has 30");
-    CHECK_INT(partition_from_counts(&in, (const int32_t[]){INT32_MAX, INT32_MAX, 32, 0}, 4, slices, &err), -1);
+    CHECK_INT(partition_from_counts(in, (const int32_t[]){INT32_MAX, INT32_MAX, 32, 0}, 4, slices, &err), -1);
     CHECK_TEXT(err.text, "--split adds up to 4294967326 layers, the model has 30");
-    CHECK_INT(partition_from_counts(&in, (const int32_t[]){33, 7, -3, 7}, 4, slices, &err), -1);
+    CHECK_INT(partition_from_counts(in, (const int32_t[]){33, 7, -3, 7}, 4, slices, &err), -1);
     CHECK_TEXT(err.text, "--split gives rank 2 -3 layers, at least 0 are needed");
 
-    CHECK_INT(partition_from_counts(&in, (const int32_t[]){0, 9, 21, 0}, 4, slices, &err), 0);
-    check_contiguous(&in, slices);
+    CHECK_INT(partition_from_counts(in, (const int32_t[]){0, 9, 21, 0}, 4, slices, &err), 0);
+    check_contiguous(in, slices);
     CHECK_INT(slices[2].layer_first, 9);
     CHECK_INT(slices[3].layer_first, 30);
+
+    for (int i = 0; i < 30; i++) {
+        p.layer_bytes[i] = 10000000;
+    }
+    for (int i = 0; i < 4; i++) {
+        p.memory[i] = 50000000;
+    }
+    CHECK_INT(partition_balance(in, slices, &err), -1);
+    CHECK_TEXT(err.text,
+               "layers, their KV cache and the head take 300 MB of memory, the ranks have 200 MB for them: 100 MB are missing");
+    for (int i = 0; i < 4; i++) {
+        p.memory[i] = 79000000;
+    }
+    CHECK_INT(partition_balance(in, slices, &err), -1);
+    CHECK_TEXT(err.text,
+               "no split fits the ranks' memory: whole layers of up to 10 MB leave gaps, though 300 MB are needed in all and "
+               "316 MB are there");
+    for (int i = 0; i < 4; i++) {
+        p.row_bytes[i] = 1000;
+    }
+    p.memory[3] = UINT64_MAX;
+    CHECK_INT(partition_balance(in, slices, &err), -1);
+    CHECK_TEXT(err.text, "the head takes 131 MB of memory, rank 0 has 79 MB for it: 52 MB are missing");
 }
 
 int main(void)
 {
     check_random();
     check_known();
+    check_heads();
+    check_uneven();
+    check_large();
     check_messages();
     return check_result();
 }

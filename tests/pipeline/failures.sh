@@ -66,7 +66,6 @@ for np in 0 2; do
     refused "instruction set, np $np" 'no-such-isa' "${start[@]}" "$LLM" "${job[@]}" --isa no-such-isa
     refused "prompt longer than the context, np $np" 'context|-c' "${start[@]}" "$LLM" "${job[@]}" -c 2
 done
-refused "more ranks than layers" 'layer' run_ranks $(($(n_layers_of "$model") + 2)) "$LLM" "${job[@]}" # rank 0 may own none
 refused "split of other length" 'split' run_ranks 2 "$LLM" "${job[@]}" --split 1,1,1
 refused "split of other sum" 'split' run_ranks 2 "$LLM" "${job[@]}" --split 1000,1
 
