@@ -66,13 +66,15 @@ static int set_reason(const struct partition_input *in, struct error *err)
     if (need > have) {
         return error_set(
             err,
-            "layers, their KV cache and the head take %.0f MB of memory, the ranks have %.0f MB for them: %.0f MB are missing",
+            "layers, their KV cache and the head take %.0f MB of memory, the ranks have %.0f MB for them: %.0f MB are missing (more ranks, or a smaller -c, -b or cache type, help)",
             megabytes(need), megabytes(have), megabytes(need - have));
     }
     head = in->row_bytes[0] * (uint64_t)in->n_vocab;
     if (in->tile == 0 && head > in->memory[0]) {
-        return error_set(err, "the head takes %.0f MB of memory, rank 0 has %.0f MB for it: %.0f MB are missing", megabytes(head),
-                         megabytes(in->memory[0]), megabytes(head - in->memory[0]));
+        return error_set(
+            err,
+            "the head takes %.0f MB of memory, rank 0 has %.0f MB for it: %.0f MB are missing (more ranks, or a smaller -c, -b or cache type, help)",
+            megabytes(head), megabytes(in->memory[0]), megabytes(head - in->memory[0]));
     }
     return error_set(
         err,

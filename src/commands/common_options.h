@@ -73,8 +73,8 @@ uint64_t common_options_seed(struct common_options *o);
     {"-ngl --gpu-layers", OPTION_TEXT, offsetof(type, common.gpu_layers), 0, 0, NULL, "N", "layers on GPUs: a number, all or auto; this build has no GPU backend"}, \
     {"--isa", OPTION_TEXT, offsetof(type, common.job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"}, \
     {"-b --batch-size", OPTION_INT, offsetof(type, common.job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"}, \
-    {"-ub --ubatch-size", OPTION_INT, offsetof(type, common.job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; 128 with ranks)"}, \
-    {"--depth", OPTION_INT, offsetof(type, common.job.depth), 0, 64, NULL, "N", "batches in flight (default: ranks + 1)"}, \
+    {"-ub --ubatch-size", OPTION_INT, offsetof(type, common.job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; with ranks at most 256, by their speed)"}, \
+    {"--depth", OPTION_INT, offsetof(type, common.job.depth), 0, 64, NULL, "N", "batches in flight (default: twice the ranks)"}, \
     {"-ctk --cache-type-k", OPTION_CHOICE, offsetof(type, common.job.k_type), 0, 0, COMMON_KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"}, \
     {"-ctv --cache-type-v", OPTION_CHOICE, offsetof(type, common.job.v_type), 0, 0, COMMON_KV_TYPES, "TYPE", "values in the KV cache (default f16)"}, \
     {"--kv-memory", OPTION_BYTES, offsetof(type, common.job.kv_memory), 0, 0, NULL, "BYTES", "KV cache of a rank, e.g. 2G (default: room for -c positions a request)"}, \

@@ -116,6 +116,32 @@ int divide_plan(struct job *job, struct error *err)
     return 0;
 }
 
+/* A line through one row and a chunk of the rank that is slowest with the chunk. */
+struct batch_cost divide_cost(const struct job *job)
+{
+    enum { ROWS = 128 };
+    struct batch_cost cost = {0};
+    double most_s = 0;
+    for (int32_t rank = 0; job->speeds && rank < job->cluster->size; rank++) {
+        const struct speed *s = &job->speeds[rank];
+        struct slice_range layers = job->plan[rank].range;
+        int32_t n_layers = layers.layer_end - layers.layer_first;
+        uint64_t bytes = 0;
+        for (int32_t i = layers.layer_first; i < layers.layer_end; i++) {
+            bytes += job->sizes.layer_bytes[i];
+        }
+        double one_s = speed_layers_s(s, bytes, n_layers, &(struct speed_step){.n_rows = 1});
+        double chunk_s = speed_layers_s(s, bytes, n_layers, &(struct speed_step){.n_rows = ROWS, .chunk = 1});
+        if (chunk_s > most_s && chunk_s > one_s) {
+            most_s = chunk_s;
+            cost.row_s = (chunk_s - one_s) / (ROWS - 1);
+            cost.fixed_s = one_s > cost.row_s ? one_s - cost.row_s : 0;
+            cost.pair_s = s->chunk_pair_s * n_layers;
+        }
+    }
+    return cost;
+}
+
 void divide_log_verdict(const struct job *job)
 {
     struct outlook_ways ways;

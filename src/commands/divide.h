@@ -14,6 +14,9 @@ struct plan_options divide_options(const struct job *job);
 /* job->plan: rank 0 divides, everybody gets the same. Collective. */
 int divide_plan(struct job *job, struct error *err);
 
+/* What a batch costs the slowest rank by the measured speeds; zeroed when they were not measured. */
+struct batch_cost divide_cost(const struct job *job);
+
 /* One line on what the division promises and what would be better, for stderr; nothing when speeds were not measured. */
 void divide_log_verdict(const struct job *job);
 

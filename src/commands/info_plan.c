@@ -21,7 +21,7 @@ int info_plan_init(struct info_plan *plan, const struct gguf *file, const struct
     o->max_rows = job_default_chunk(o->n_ranks);
     o->max_rows = o->max_rows < o->n_ctx ? o->max_rows : o->n_ctx;
     o->n_slots = defaults.n_slots;
-    o->depth = o->n_ranks + 1;
+    o->depth = job_default_depth(o->n_ranks);
     o->chunk = o->max_rows;
     o->split_head = PLAN_SPLIT_HEAD_OFF;
     struct slice_sizes sizes = {0};

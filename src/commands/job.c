@@ -12,7 +12,7 @@
 #include "src/core/log.h"
 #include "src/core/thread_pool.h"
 
-enum { DEFAULT_CTX = 4096, DEFAULT_ROWS = 512, DEFAULT_CHUNK_PIPELINE = 128, MB = 1000000 };
+enum { DEFAULT_CTX = 4096, DEFAULT_ROWS = 512, CHUNK_PIPELINE = 256, CHUNK_BLIND = 128, MB = 1000000 };
 enum { NEED_WORDS_LISTED = 16384 /* biased and penalised tokens that a batch can name */ };
 
 void job_options_default(struct job_options *o)
@@ -30,7 +30,12 @@ int32_t job_default_ctx(const struct model_config *config)
 
 int32_t job_default_chunk(int32_t n_ranks)
 {
-    return n_ranks > 1 ? DEFAULT_CHUNK_PIPELINE : DEFAULT_ROWS;
+    return n_ranks > 1 ? CHUNK_PIPELINE : DEFAULT_ROWS;
+}
+
+int32_t job_default_depth(int32_t n_ranks)
+{
+    return 2 * n_ranks;
 }
 
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
@@ -117,11 +122,13 @@ int job_open(struct job *job, struct cluster *cluster, const struct job_options 
     } else if (o->n_ctx > job->config.n_ctx_train && cluster->rank == 0) {
         log_warn("-c %d is more than the %d positions that the model was made for", o->n_ctx, job->config.n_ctx_train);
     }
-    o->chunk = o->chunk ? o->chunk : job_default_chunk(cluster->size);
-    o->max_rows = o->max_rows ? o->max_rows : o->chunk > DEFAULT_ROWS ? o->chunk : DEFAULT_ROWS;
+    int32_t chunk = job_default_chunk(cluster->size);
+    job->chunk_is_given = o->chunk > 0;
+    o->chunk = o->chunk ? o->chunk : chunk;
+    o->max_rows = o->max_rows ? o->max_rows : o->chunk > chunk ? o->chunk : chunk;
     o->chunk = smallest(o->chunk, o->max_rows, o->n_ctx);
     o->max_rows = o->n_slots == 1 ? o->chunk : o->max_rows; /* one sequence fills a batch with one chunk at most */
-    o->depth = o->depth ? o->depth : cluster->size + 1;
+    o->depth = o->depth ? o->depth : job_default_depth(cluster->size);
     return 0;
 }
 
@@ -289,7 +296,9 @@ int job_make_generator(struct job *job, struct scheduler *scheduler, struct gene
                                    .n_pages = job->n_pages,
                                    .max_rows = o->max_rows,
                                    .chunk = o->chunk,
+                                   .blind_chunk = size > 1 && !job->chunk_is_given ? CHUNK_BLIND : 0,
                                    .n_ranks = size < o->depth ? size : o->depth,
+                                   .cost = divide_cost(job),
                                    .no_sharing = o->no_sharing};
     return scheduler_init(scheduler, &so, err) || generator_init(generator, &job->stage, scheduler, job->config.n_vocab, err) ? -1
                                                                                                                               : 0;

@@ -20,7 +20,7 @@ struct job_options {
     int32_t n_ctx;      /* positions a sequence may have; 0 = min(model's, 4096) */
     int32_t max_rows;   /* rows of a batch; 0 = max(512, chunk) */
     int32_t chunk;      /* prompt rows of one sequence in a batch; 0 = chosen by the number of ranks */
-    int32_t depth;      /* batches in flight; 0 = ranks + 1 */
+    int32_t depth;      /* batches in flight; 0 = twice the ranks */
     int32_t n_threads;  /* 0 = the rank's share of the node's cores */
     int k_type, v_type; /* enum kv_type */
     const char *isa;
@@ -41,6 +41,8 @@ void job_options_default(struct job_options *o);
 int32_t job_default_ctx(const struct model_config *config);
 /* Prompt rows that travel together when -ub does not say: several ranks want several chunks of a prompt under way. */
 int32_t job_default_chunk(int32_t n_ranks);
+/* Batches in flight when --depth does not say: one at each stage and one on each wire, which are stages too for long prompts. */
+int32_t job_default_depth(int32_t n_ranks);
 
 /* One rank's answer to "who are you and what did you do", for the start line, the summary and --json. */
 struct job_report {
@@ -66,6 +68,7 @@ struct job {
     struct board_link link;     /* simulated network; bytes_per_s 0 = none */
     struct plan_rank *plan;     /* [size] owned: what each rank owns */
     int32_t n_pages;            /* of the KV pool, on every rank */
+    int chunk_is_given;         /* by -ub */
     struct stage_owner *owners; /* [size] owned: their vocabulary rows */
     struct topology *topology;
     struct thread_pool *pool;

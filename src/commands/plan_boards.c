@@ -85,7 +85,7 @@ static struct plan_options options_of(const struct fleet *f, const struct job_op
                                  .max_rows = o->max_rows    ? o->max_rows
                                              : n_slots == 1 ? chunk
                                                             : DEFAULT_ROWS,
-                                 .depth = o->depth ? o->depth : f->n + 1,
+                                 .depth = o->depth ? o->depth : job_default_depth(f->n),
                                  .chunk = chunk,
                                  .k_type = (enum kv_type)o->k_type,
                                  .v_type = (enum kv_type)o->v_type,

@@ -73,10 +73,9 @@ struct prediction predict_decode(const struct predict_input *in, int32_t n_strea
     return p;
 }
 
-struct prediction predict_prefill(const struct predict_input *in, int32_t n)
+static struct prediction prefill_in_chunks(const struct predict_input *in, int32_t n, int32_t chunk)
 {
     double free_at[MAX_RANKS] = {0}, busy[MAX_RANKS] = {0}, home[MAX_CHUNKS];
-    int32_t chunk = in->chunk > (n + MAX_CHUNKS - 1) / MAX_CHUNKS ? in->chunk : (n + MAX_CHUNKS - 1) / MAX_CHUNKS;
     struct prediction p = {0};
     double end = 0;
     int32_t n_chunks = 0;
@@ -98,4 +97,17 @@ struct prediction predict_prefill(const struct predict_input *in, int32_t n)
     end += end_s(in, 1);
     p.tokens_per_s = end > 0 ? n / end : 0;
     return p;
+}
+
+/* Small chunks fill the ring sooner, large ones read the weights less often: the scheduler looks for the best, so does this. */
+struct prediction predict_prefill(const struct predict_input *in, int32_t n)
+{
+    enum { LEAST = 32 };
+    int32_t least = (n + MAX_CHUNKS - 1) / MAX_CHUNKS;
+    struct prediction best = prefill_in_chunks(in, n, in->chunk > least ? in->chunk : least);
+    for (int32_t chunk = LEAST > least ? LEAST : least; chunk < in->chunk; chunk += chunk / 4) {
+        struct prediction p = prefill_in_chunks(in, n, chunk);
+        best = p.tokens_per_s > best.tokens_per_s ? p : best;
+    }
+    return best;
 }

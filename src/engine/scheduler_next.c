@@ -101,6 +101,7 @@ static struct allowance allow(const struct scheduler *s)
     struct allowance a = {.time_s = HUGE_VAL, .rows = o->max_rows - s->n_rows};
     a.rows = a.rows < o->chunk ? a.rows : o->chunk;
     if (!batch_cost_known(&o->cost)) {
+        a.rows = o->blind_chunk > 0 && o->blind_chunk < a.rows ? o->blind_chunk : a.rows;
         return a;
     }
     a.time_s = batch_cost_chunk_time(&o->cost, s->wave_rows, s->wave_pairs, o->n_ranks);

@@ -321,8 +321,9 @@ static void check_messages(void)
         p.memory[i] = 50000000;
     }
     CHECK_INT(partition_balance(in, slices, &err), -1);
-    CHECK_TEXT(err.text,
-               "layers, their KV cache and the head take 300 MB of memory, the ranks have 200 MB for them: 100 MB are missing");
+    CHECK_TEXT(
+        err.text,
+        "layers, their KV cache and the head take 300 MB of memory, the ranks have 200 MB for them: 100 MB are missing (more ranks, or a smaller -c, -b or cache type, help)");
     for (int i = 0; i < 4; i++) {
         p.memory[i] = 79000000;
     }
@@ -335,7 +336,9 @@ static void check_messages(void)
     }
     p.memory[3] = UINT64_MAX;
     CHECK_INT(partition_balance(in, slices, &err), -1);
-    CHECK_TEXT(err.text, "the head takes 131 MB of memory, rank 0 has 79 MB for it: 52 MB are missing");
+    CHECK_TEXT(
+        err.text,
+        "the head takes 131 MB of memory, rank 0 has 79 MB for it: 52 MB are missing (more ranks, or a smaller -c, -b or cache type, help)");
 }
 
 int main(void)

@@ -78,7 +78,7 @@ refused "unknown board" '"jetson".*orin-nano-4.*agx-thor-128' "${job[@]}" --devi
 refused "unknown device" '"tpu", expected auto, cpu or sim:BOARD' "${job[@]}" --device tpu
 refused "unknown link" '"modem", known: 1gbe' "${job[@]}" --device $board --sim-link modem
 refused "link without boards" 'sim-link 1gbe was given without' "${job[@]}" --sim-link 1gbe
-refused "model too large" 'MB are needed.*board orin-nano-8 has 5500 MB' "${job[@]}" --device sim:orin-nano-8 -c 8192
+refused "model too large" 'the ranks have .* MB are missing' "${job[@]}" --device sim:orin-nano-8 -c 8192
 refused "one of four too small" 'rank 3.*MB are needed.*board orin-nano-4' run_ranks 4 "${job[@]}" \
     --device $board,$board,$board,sim:orin-nano-4 --split 2,2,2,26
 refused "mixed devices" 'mixes simulated ranks' run_ranks 2 "${job[@]}" --device $board,cpu
