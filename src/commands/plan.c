@@ -133,11 +133,14 @@ static void ask_memory(struct question *q, const struct slice_sizes *sizes, cons
     }
 }
 
+/* Bytes read for a token. For many streams layers count once more: prompts pass them and not the head, so a rank with more head
+ * and fewer layers would let the others wait for it while prompts come in. */
 static void ask_bytes(struct question *q, const struct slice_sizes *sizes)
 {
+    double passes = q->in.objective == PARTITION_THROUGHPUT ? 2 : 1;
     for (int32_t rank = 0; rank < q->in.n_ranks; rank++) {
         for (int32_t i = 0; i < sizes->n_layers; i++) {
-            q->layer_cost[(size_t)rank * (size_t)sizes->n_layers + (size_t)i] = (double)sizes->layer_bytes[i];
+            q->layer_cost[(size_t)rank * (size_t)sizes->n_layers + (size_t)i] = passes * (double)sizes->layer_bytes[i];
         }
         q->row_cost[rank] = (double)sizes->row_bytes;
         q->head_once[rank] = (double)sizes->norm_bytes;
