@@ -116,30 +116,40 @@ int divide_plan(struct job *job, struct error *err)
     return 0;
 }
 
-/* A line through one row and a chunk of the rank that is slowest with the chunk. */
+/* Chunks of a prompt on one rank: from one row to a full chunk, without and with a past. */
+static void add_points(const struct job *job, int32_t rank, struct cost_fit *fit)
+{
+    enum { MOST_ROWS = 512, PAST = 1024 };
+    struct slice_range layers = job->plan[rank].range;
+    int32_t n_layers = layers.layer_end - layers.layer_first;
+    uint64_t bytes = 0;
+    for (int32_t i = layers.layer_first; i < layers.layer_end; i++) {
+        bytes += job->sizes.layer_bytes[i];
+    }
+    for (int32_t rows = 1; n_layers > 0 && rows <= MOST_ROWS; rows += (rows + 1) / 2) {
+        for (int32_t past = 0; past <= PAST; past += PAST) {
+            struct speed_step step = {.n_rows = rows, .past = past, .chunk = 1};
+            double seconds = speed_layers_s(&job->speeds[rank], bytes, n_layers, &step);
+            if (seconds > 0) {
+                cost_fit_add(fit, rows, batch_cost_pairs(past, rows), seconds);
+            }
+        }
+    }
+}
+
 struct batch_cost divide_cost(const struct job *job)
 {
     enum { ROWS = 128 };
-    struct batch_cost cost = {0};
-    double most_s = 0;
+    struct batch_cost slowest = {0};
     for (int32_t rank = 0; job->speeds && rank < job->cluster->size; rank++) {
-        const struct speed *s = &job->speeds[rank];
-        struct slice_range layers = job->plan[rank].range;
-        int32_t n_layers = layers.layer_end - layers.layer_first;
-        uint64_t bytes = 0;
-        for (int32_t i = layers.layer_first; i < layers.layer_end; i++) {
-            bytes += job->sizes.layer_bytes[i];
-        }
-        double one_s = speed_layers_s(s, bytes, n_layers, &(struct speed_step){.n_rows = 1});
-        double chunk_s = speed_layers_s(s, bytes, n_layers, &(struct speed_step){.n_rows = ROWS, .chunk = 1});
-        if (chunk_s > most_s && chunk_s > one_s) {
-            most_s = chunk_s;
-            cost.row_s = (chunk_s - one_s) / (ROWS - 1);
-            cost.fixed_s = one_s > cost.row_s ? one_s - cost.row_s : 0;
-            cost.pair_s = s->chunk_pair_s * n_layers;
+        struct cost_fit fit = {0};
+        struct batch_cost cost;
+        add_points(job, rank, &fit);
+        if (cost_fit_get(&fit, &cost) && batch_cost_time(&cost, ROWS, 0) > batch_cost_time(&slowest, ROWS, 0)) {
+            slowest = cost;
         }
     }
-    return cost;
+    return slowest;
 }
 
 void divide_log_verdict(const struct job *job)

@@ -10,7 +10,13 @@ int batch_cost_known(const struct batch_cost *c)
 
 double batch_cost_time(const struct batch_cost *c, double rows, double pairs)
 {
-    return c->fixed_s + c->row_s * rows + c->pair_s * pairs;
+    double paid = rows > c->free_rows ? rows - c->free_rows : 0;
+    return c->fixed_s + c->row_s * paid + c->pair_s * pairs;
+}
+
+double batch_cost_work(const struct batch_cost *c, double rows, double pairs)
+{
+    return c->row_s * rows + c->pair_s * pairs;
 }
 
 double batch_cost_pairs(int32_t first, int32_t n)
@@ -34,6 +40,8 @@ double batch_cost_chunk_time(const struct batch_cost *c, double rows, double pai
     if (n_stages < 2) {
         return HUGE_VAL;
     }
-    double work_s = c->row_s * rows + c->pair_s * pairs;
-    return sqrt(work_s * c->fixed_s / (n_stages - 1));
+    double free_s = c->row_s * c->free_rows; /* a chunk of n > free_rows rows takes fixed_s - free_s + row_s * n */
+    double fixed_s = c->fixed_s > free_s ? c->fixed_s - free_s : 0;
+    double time_s = sqrt(batch_cost_work(c, rows, pairs) * fixed_s / (n_stages - 1));
+    return time_s > free_s ? time_s : free_s;
 }

@@ -1,16 +1,20 @@
-/* Learns what a batch costs from the batches that came home. SPDX-License-Identifier: MIT
+/* Learns what a batch costs from batches that were computed. SPDX-License-Identifier: MIT
  *
- * Weighted least squares (relative errors, old batches fade) for the three numbers of struct batch_cost, none below zero. Which
- * tokens come out does not depend on it: it only decides how prompts are cut. */
+ * Weighted least squares (relative errors, old batches fade) for struct batch_cost, nothing below zero; free_rows is one of a few
+ * values, the one that fits best. Which tokens come out does not depend on it: it only decides how prompts are cut. */
 #ifndef SRC_ENGINE_COST_FIT_H
 #define SRC_ENGINE_COST_FIT_H
 
 #include "src/engine/batch_cost.h"
 
+enum { COST_FIT_LAWS = 9 }; /* values of free_rows that are tried */
+
 struct cost_fit {
-    double a[3][3], b[3]; /* sums of x x' and x t, x = (1, rows, pairs), each divided by t^2 */
-    double least, most;   /* rows of the smallest and the largest batch */
-    double n;             /* batches, faded like the sums */
+    struct cost_fit_sums {
+        double a[3][3], b[3]; /* of x x' and x t, x = (1, rows beyond the free ones, pairs), each divided by t^2 */
+    } sums[COST_FIT_LAWS];
+    double least, most; /* rows of the smallest and the largest batch */
+    double n;           /* batches, faded like the sums */
 };
 
 /* A batch of `rows` rows that attended `pairs` positions took `seconds` (> 0) on its slowest stage. */

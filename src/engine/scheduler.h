@@ -38,7 +38,7 @@ struct scheduler_options {
     int32_t chunk;          /* prompt rows a batch may hold */
     int32_t blind_chunk;    /* the same while the cost is not known; 0 = chunk */
     int32_t n_ranks;        /* groups of running sequences: ranks, or depth if that is less; 0 = 1 */
-    double stretch;         /* how many times longer a batch may take for the sake of prompts; 0 = 2 */
+    double stretch;         /* how many times longer a batch may take for the sake of prompts; 0 = 1.8 */
     int no_sharing;         /* 1: every row of every prompt is computed, for measurements */
     struct batch_cost cost; /* all zero: not known, prompt chunks have as many rows as they may */
 };

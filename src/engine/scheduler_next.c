@@ -108,6 +108,7 @@ static struct allowance allow(const struct scheduler *s)
     if (s->n_running > 0) { /* somebody waits for a token: with this batch's rows, or behind it */
         double alone_s = s->answer_s > 0 ? s->answer_s : batch_cost_time(&o->cost, 1, 1);
         double beside_s = o->stretch * alone_s - (s->n_rows > 0 ? alone_s : o->cost.fixed_s);
+        beside_s += o->cost.free_rows > s->n_rows ? o->cost.row_s * (o->cost.free_rows - s->n_rows) : 0;
         a.time_s = beside_s < a.time_s ? beside_s : a.time_s;
     }
     double least_s = o->cost.row_s * LEAST_ROWS + o->cost.pair_s * batch_cost_pairs(s->prompts.first->n_scheduled, LEAST_ROWS);
@@ -153,7 +154,7 @@ static void add_chunk(struct scheduler *s, struct batch *batch, struct sequence 
     if (n <= 0) {
         return;
     }
-    double time_s = batch_cost_time(cost, n, batch_cost_pairs(q->n_scheduled, n)) - cost->fixed_s;
+    double time_s = batch_cost_work(cost, n, batch_cost_pairs(q->n_scheduled, n));
     add_rows(s, batch, q, n);
     part->time_s -= time_s;
     part->rows -= n;

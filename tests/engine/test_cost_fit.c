@@ -57,6 +57,16 @@ int main(void)
     feed(&f, &faster, 2000, 0.1);
     check_near(&f, &faster, 0.05);
 
+    const struct batch_cost hidden = {.fixed_s = 15e-3, .row_s = 200e-6, .pair_s = 2e-9, .free_rows = 64};
+    memset(&f, 0, sizeof f);
+    for (int i = 0; i < 100; i++) {
+        double rows = floor(uniform(1, 250));
+        cost_fit_add(&f, rows, rows * 300, batch_cost_time(&hidden, rows, rows * 300) * uniform(0.98, 1.02));
+    }
+    CHECK_INT(cost_fit_get(&f, &out), 1);
+    CHECK_INT((int)out.free_rows, 64);
+    check_near(&f, &hidden, 0.03);
+
     memset(&f, 0, sizeof f);
     feed(&f, &rows_only, 200, 0.1); /* noise must not make anything negative */
     check_near(&f, &rows_only, 0.1);

@@ -241,7 +241,8 @@ static void start(uint32_t seed)
                                     .chunk = 1 + random_below(100),
                                     .n_ranks = 1 + random_below(5)};
     if (random_below(3)) {
-        o->cost = (struct batch_cost){random_below(40), random_below(3), 0.001 * random_below(20)};
+        o->cost = (struct batch_cost){random_below(40), random_below(3), 0.001 * random_below(20),
+                                      random_below(2) * random_below(60)};
     }
     w.depth = 1 + random_below(MAX_FLIGHT);
     int32_t changes = random_below(3) == 0 ? 2 : o->max_rows / KV_PAGE + o->n_slots + 1 + SLOT_PAGES;
