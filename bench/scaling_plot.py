@@ -16,7 +16,7 @@ set tics nomirror out
 set grid ytics lc rgb "#DDDDDD" lt 1
 set key top left reverse Left samplen 2 spacing 1.1
 set style fill solid 1 noborder
-set lmargin 10
+set lmargin 11
 set rmargin 2
 set bmargin 3.6
 set tmargin 2.6
