@@ -69,7 +69,7 @@ static struct outlook try_part(const struct outlook_input *in, int32_t first, in
 {
     struct plan_options o = in->options;
     o.n_ranks = n;
-    o.depth = n + 1;
+    o.depth = 2 * n;
     o.split = NULL;
     o.speeds += first;
     o.memory += o.memory ? first : 0;
