@@ -23,6 +23,7 @@ model | python3-pip      | python3 -m pip --version
 test  | python3          | command -v python3
 test  | python3-numpy    | /usr/bin/python3 -c "import numpy"
 test  | iproute2         | command -v ip
+test  | spin             | command -v spin
 clang | clang            | command -v clang
 lint  | clang-format     | command -v clang-format
 lint  | clang-tidy       | command -v clang-tidy
