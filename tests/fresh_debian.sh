@@ -18,12 +18,15 @@ fi
 if [ ! -e "$folder/etc/debian_version" ]; then
     mmdebstrap --variant=minbase --include=ca-certificates "$suite" "$folder"
 fi
+# As Debian's installer writes it; without localhost there, each start of an MPI program waits for the name server.
+printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(hostname)" >"$folder/etc/hosts"
 # What this machine needs to reach the network, the chroot needs too.
 cp /etc/resolv.conf "$folder/etc/resolv.conf"
 cp -r /usr/local/share/ca-certificates "$folder/usr/local/share/" && chroot "$folder" update-ca-certificates >/dev/null
 cp /etc/apt/apt.conf.d/*proxy* "$folder/etc/apt/apt.conf.d/" 2>/dev/null || true
 [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$folder/etc/pip.conf"
 
+mount --bind "$folder" "$folder" # network namespaces want a mounted root
 mount -t proc proc "$folder/proc"
 mount -t sysfs -o ro sys "$folder/sys"
 mount --bind /dev "$folder/dev"
