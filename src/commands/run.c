@@ -122,6 +122,8 @@ static int prepare_answer(struct run *r, struct error *err)
     r->generator.is_end = is_end;
     r->generator.context = r;
     r->generator.cancel = cancel_flag();
+    /* Last, because it prints: nothing else goes wrong after it, and an error is one line. */
+    r->request.sequence.sampling.seed = common_options_seed(&r->options.common);
     return 0;
 }
 
@@ -209,9 +211,6 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
     }
     if (cluster_agree(cluster, first ? read_prompt(r, err) : 0, err)) {
         return -1;
-    }
-    if (first) {
-        r->params.sampling.seed = common_options_seed(&r->options.common);
     }
     if (job_start(&r->job, &r->generator, err)) {
         return -1;

@@ -284,7 +284,9 @@ static void test_groups_after_an_end(void)
 static void test_stretch(void)
 {
     struct pipe p;
-    open_running(&p, roomy, 8);
+    struct scheduler_options o = roomy;
+    o.stretch = 2;
+    open_running(&p, o, 8);
     struct sequence *giant = add(&p, 9000, 4000, 1);
     int n_batches = 0;
     for (; giant->n_scheduled < 4000 && n_batches < 400; n_batches++) {
