@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "src/cluster/cluster.h"
-#include "src/commands/batch.h"
-#include "src/commands/bench.h"
-#include "src/commands/info.h"
-#include "src/commands/plan_command.h"
+#include "src/commands/batch/batch.h"
+#include "src/commands/bench/bench.h"
+#include "src/commands/info/info.h"
+#include "src/commands/plan/plan_command.h"
 #include "src/commands/run.h"
 #include "src/commands/tokenize.h"
 

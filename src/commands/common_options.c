@@ -54,9 +54,14 @@ uint64_t common_options_seed(struct common_options *o)
             random = (uint32_t)(clock_now_s() * 1e6);
         }
         o->seed = random;
-        if (o->sampling.temperature > 0) {
-            log_info("seed %u", random);
-        }
+        o->seed_drawn = 1;
     }
     return (uint64_t)o->seed;
+}
+
+void common_options_report_seed(const struct common_options *o)
+{
+    if (o->seed_drawn && o->sampling.temperature > 0) {
+        log_info("seed %u", (uint32_t)o->seed);
+    }
 }

@@ -7,7 +7,7 @@
 
 #include <limits.h>
 
-#include "src/commands/job.h"
+#include "src/commands/job/job.h"
 #include "src/commands/options.h"
 #include "src/engine/sampler.h"
 
@@ -15,6 +15,7 @@ struct common_options {
     struct job_options job;
     struct sampler_params sampling;
     int64_t seed;               /* -1 = random */
+    int seed_drawn;             /* by common_options_seed() */
     struct option_texts biases; /* "ID+1.5", "ID-inf" */
     struct option_texts stops;
     const char *gpu_layers;
@@ -27,8 +28,10 @@ void common_options_default(struct common_options *o);
 int common_options_check(const struct common_options *o, struct error *err);
 /* Says on rank 0 what was asked for and is not there. */
 void common_options_warn(const struct common_options *o);
-/* The seed of this job: the one given, or a random one (then o->seed is set, and said when something is drawn with it). */
+/* The seed of this job: the one given, or a random one (then o->seed is set). */
 uint64_t common_options_seed(struct common_options *o);
+/* Says a random seed that something is drawn with. Only once everything was checked: an error is one line. */
+void common_options_report_seed(const struct common_options *o);
 
 #define COMMON_KV_TYPES "f32 f16 q8_0" /* in the order of enum kv_type */
 

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "src/commands/job.h"
+#include "src/commands/job/job.h"
 #include "src/commands/request.h"
 
 struct run_timings {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "src/commands/cancel.h"
-#include "src/commands/divide.h"
+#include "src/commands/job/divide.h"
 #include "src/commands/prompt.h"
 #include "src/commands/report.h"
 #include "src/commands/request.h"
@@ -122,8 +122,6 @@ static int prepare_answer(struct run *r, struct error *err)
     r->generator.is_end = is_end;
     r->generator.context = r;
     r->generator.cancel = cancel_flag();
-    /* Last, because it prints: nothing else goes wrong after it, and an error is one line. */
-    r->request.sequence.sampling.seed = common_options_seed(&r->options.common);
     return 0;
 }
 
@@ -212,6 +210,9 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
     if (cluster_agree(cluster, first ? read_prompt(r, err) : 0, err)) {
         return -1;
     }
+    if (first) {
+        r->params.sampling.seed = common_options_seed(&r->options.common);
+    }
     if (job_start(&r->job, &r->generator, err)) {
         return -1;
     }
@@ -222,6 +223,7 @@ static int run_all(struct run *r, struct cluster *cluster, struct error *err)
     } else if (status) {
         stage_stop(&r->job.stage);
     } else {
+        common_options_report_seed(&r->options.common);
         report_partition(&r->job);
         divide_log_verdict(&r->job);
         generate(r);

@@ -2,7 +2,7 @@
 #ifndef TESTS_COMMANDS_SMALL_MODEL_H
 #define TESTS_COMMANDS_SMALL_MODEL_H
 
-#include "src/commands/batch_request.h"
+#include "src/commands/batch/batch_request.h"
 #include "tests/check.h"
 #include "tests/tokenizer/small_vocabularies.h"
 

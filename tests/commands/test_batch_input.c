@@ -1,6 +1,6 @@
 /* The thread that reads the lines of a batch: order, blank and endless lines, pauses, and an end in the middle.
  * SPDX-License-Identifier: MIT */
-#include "src/commands/batch_input.h"
+#include "src/commands/batch/batch_input.h"
 
 #include <stdatomic.h>
 #include <unistd.h>

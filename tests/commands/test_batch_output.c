@@ -1,5 +1,5 @@
 /* Lines of results in order, or as they come; what cannot be written. SPDX-License-Identifier: MIT */
-#include "src/commands/batch_output.h"
+#include "src/commands/batch/batch_output.h"
 
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 /* Lines of results: both forms, errors, log-probabilities. SPDX-License-Identifier: MIT */
-#include "src/commands/batch_result.h"
+#include "src/commands/batch/batch_result.h"
 #include "tests/commands/small_model.h"
 
 static struct small_model small;

@@ -1,5 +1,5 @@
 /* What llm bench measures, and its statistics. SPDX-License-Identifier: MIT */
-#include "src/commands/bench_tests.h"
+#include "src/commands/bench/bench_tests.h"
 #include "tests/check.h"
 
 #include <math.h>

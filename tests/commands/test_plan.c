@@ -1,9 +1,9 @@
 /* Divisions of well-known models: sizes, noise, memory. SPDX-License-Identifier: MIT */
 #include <math.h>
 
-#include "src/commands/outlook.h"
-#include "src/commands/shapes.h"
-#include "src/commands/speed_board.h"
+#include "src/plan/outlook.h"
+#include "src/plan/shapes.h"
+#include "src/plan/speed_board.h"
 #include "src/model/head.h"
 #include "tests/check.h"
 

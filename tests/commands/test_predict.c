@@ -1,7 +1,7 @@
 /* Predictions against closed formulas: a stage's time is a + b n, hops are constant. SPDX-License-Identifier: MIT */
 #include <math.h>
 
-#include "src/commands/predict.h"
+#include "src/plan/predict.h"
 #include "src/model/head.h"
 #include "tests/check.h"
 

@@ -1,5 +1,5 @@
 /* The cache of measured speeds: keys, damaged files, places. SPDX-License-Identifier: MIT */
-#include "src/commands/speed_cache.h"
+#include "src/plan/speed_cache.h"
 
 #include <ftw.h>
 #include <unistd.h>

@@ -2,7 +2,7 @@
 #include <jansson.h>
 #include <math.h>
 
-#include "src/commands/trace_json.h"
+#include "src/commands/job/trace_json.h"
 #include "tests/check.h"
 
 /* Event i of those with this phase and name. */

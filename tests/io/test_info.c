@@ -1,6 +1,6 @@
 /* What `llm info` prints of files with everything in them. SPDX-License-Identifier: MIT */
-#include "src/commands/info_json.h"
-#include "src/commands/info_print.h"
+#include "src/commands/info/info_json.h"
+#include "src/commands/info/info_print.h"
 
 #include "tests/check.h"
 #include "tests/io/gguf_bytes.h"

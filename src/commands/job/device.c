@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "src/commands/job/device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ENTRY_MAX = 512 };
+
+static int parse_entry(const char *entry, struct device *out, struct error *err)
+{
+    static const char sim[] = "sim:";
+    memset(out, 0, sizeof *out);
+    if (strcmp(entry, "auto") == 0 || strcmp(entry, "cpu") == 0) {
+        return 0;
+    }
+    if (strncmp(entry, sim, sizeof sim - 1) == 0) {
+        out->kind = DEVICE_SIM;
+        return board_find(entry + sizeof sim - 1, &out->board, err) ? error_prefix(err, "--device") : 0;
+    }
+    return error_set(err, "--device has \"%s\", expected auto, cpu or sim:BOARD; boards: %s", entry, board_names());
+}
+
+int device_parse(const char *list, int32_t n_ranks, struct device *out, struct error *err)
+{
+    char entry[ENTRY_MAX];
+    int32_t n = 0;
+    for (const char *at = list ? list : "auto"; at; n++) {
+        size_t length = strcspn(at, ",");
+        if (length >= sizeof entry) {
+            return error_set(err, "--device has an entry of %zu bytes, expected a device's name", length);
+        }
+        memcpy(entry, at, length);
+        entry[length] = 0;
+        struct device ignored;
+        if (parse_entry(entry, n < n_ranks ? &out[n] : &ignored, err)) {
+            return -1;
+        }
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    if (n != 1 && n != n_ranks) {
+        return error_set(err, "--device names %d devices for %d rank%s, expected one for all or one for each", n, n_ranks,
+                         n_ranks == 1 ? "" : "s");
+    }
+    for (int32_t i = 1; i < n_ranks; i++) {
+        if (n == 1) {
+            out[i] = out[0];
+        }
+        if (out[i].kind != out[0].kind) {
+            return error_set(err,
+                             "--device %s mixes simulated ranks with ranks that compute: the answer would mean nothing; "
+                             "expected sim:BOARD for all ranks or for none",
+                             list);
+        }
+    }
+    return 0;
+}
+
+void device_text(const struct device *d, char *text, size_t size)
+{
+    snprintf(text, size, d->kind == DEVICE_SIM ? "sim:%s" : "cpu", d->board.name);
+}
