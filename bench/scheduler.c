@@ -8,7 +8,8 @@
  * - running: all sequences write their answers; one that ends is followed by one with a prompt of 1 token.
  * - prompts: one that ends is followed by one with a prompt of 700 tokens, half of them with 512 in common (found and shared),
  *   computed in chunks beside the others; 3 times as many wait as run.
- * - tight: prompts of 100 tokens and a pool of 0.35 of the pages that all would fill: sequences are preempted, kept pages evicted.
+ * - tight: prompts of 100 tokens and a pool of 0.35 of the pages that all would fill: sequences are preempted, kept pages
+ * evicted.
  *
  * Columns: sequences at a time; rows of a batch, mean; microseconds per batch: median of 5 repeats, fastest and slowest; of all
  * rows of prompts the share that was shared; preemptions. CSV. */
