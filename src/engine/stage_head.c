@@ -21,6 +21,14 @@ struct reader {
     size_t n, at;
 };
 
+/* A part of the head that is to be computed. */
+struct request {
+    void *memory; /* of the batch: a letter's, or that of `origin` */
+    size_t bytes;
+    struct mail_letter *letter;
+    struct stage_entry *origin;
+};
+
 struct stage_head {
     int32_t n_slots;
     struct answers *answers;          /* [size] owned, rank 0 */
@@ -30,6 +38,8 @@ struct stage_head {
     struct stage_entry *entries;      /* [n_slots] owned, other owners: parts being computed */
     struct stage_entry **idle;        /* [n_slots] owned */
     int32_t n_idle;
+    struct request *requests; /* [n_slots] owned, a circle: those that wait for an idle entry */
+    int32_t first_request, n_requests;
 };
 
 static int owns(const struct stage *stage, int32_t rank)
@@ -59,7 +69,8 @@ static int init_owner(struct stage_head *h, struct error *err)
 {
     h->entries = calloc((size_t)h->n_slots, sizeof *h->entries);
     h->idle = calloc((size_t)h->n_slots, sizeof *h->idle);
-    if (!h->entries || !h->idle) {
+    h->requests = calloc((size_t)h->n_slots, sizeof *h->requests);
+    if (!h->entries || !h->idle || !h->requests) {
         return error_set(err, "out of memory for the parts of the head");
     }
     for (int32_t i = 0; i < h->n_slots; i++) {
@@ -94,6 +105,7 @@ void stage_head_free(struct stage *stage)
     free(h->readers);
     free(h->entries);
     free(h->idle);
+    free(h->requests);
     shortlist_free(&h->list);
     free(h);
     stage->split = NULL;
@@ -109,19 +121,47 @@ static void mark(struct stage *stage, enum trace_kind kind, uint64_t number, siz
 /* -- owners behind rank 0 -- */
 
 /* Views the batch in memory that somebody else keeps until the answer has gone. */
-static void start_part(struct stage *stage, void *memory, size_t bytes, struct mail_letter *letter, struct stage_entry *origin)
+static void start_part(struct stage *stage, const struct request *r)
 {
     struct stage_head *h = stage->split;
     struct stage_entry *part = h->idle[--h->n_idle];
     struct error err;
-    batch_view(&part->batch, &stage->options.shape, memory, bytes);
-    if (batch_check(&part->batch, bytes, &err)) {
+    batch_view(&part->batch, &stage->options.shape, r->memory, r->bytes);
+    if (batch_check(&part->batch, r->bytes, &err)) {
         fatal("%s", err.text);
     }
     part->job = JOB_HEAD;
-    part->letter = letter;
-    part->origin = origin;
+    part->letter = r->letter;
+    part->origin = r->origin;
     stage_hand_over(stage, &stage->home, part);
+}
+
+/* Parts whose answers have been sent can be used again. That an answer has gone may be seen late, when rank 0 already works on a
+ * later batch: then a request waits. */
+static void start_parts(struct stage *stage)
+{
+    struct stage_head *h = stage->split;
+    for (int32_t i = 0; i < h->n_slots; i++) {
+        struct stage_entry *part = &h->entries[i];
+        if (part->sending && part->n_letters == 0) {
+            part->sending = 0;
+            h->idle[h->n_idle++] = part;
+        }
+    }
+    for (; h->n_requests > 0 && h->n_idle > 0; h->n_requests--) {
+        start_part(stage, &h->requests[h->first_request]);
+        h->first_request = (h->first_request + 1) % h->n_slots;
+    }
+}
+
+static void request_part(struct stage *stage, struct request r)
+{
+    struct stage_head *h = stage->split;
+    if (h->n_requests == h->n_slots) { /* a batch is under way until all its answers are at home, and at most depth are */
+        fatal("more than %d parts of the head were asked for at once", h->n_slots);
+    }
+    h->requests[(h->first_request + h->n_requests++) % h->n_slots] = r;
+    start_parts(stage);
 }
 
 void stage_head_spread(struct stage *stage, struct stage_entry *entry)
@@ -138,38 +178,21 @@ void stage_head_spread(struct stage *stage, struct stage_entry *entry)
     }
     if (owns(stage, last)) {
         entry->viewed = 1;
-        start_part(stage, entry->batch.memory, batch_bytes(&entry->batch), NULL, entry);
-    }
-}
-
-/* Parts whose answers have been sent can be used again. */
-static void collect_parts(struct stage *stage)
-{
-    struct stage_head *h = stage->split;
-    for (int32_t i = 0; i < h->n_slots; i++) {
-        struct stage_entry *part = &h->entries[i];
-        if (part->sending && part->n_letters == 0) {
-            part->sending = 0;
-            h->idle[h->n_idle++] = part;
-        }
+        request_part(stage,
+                     (struct request){.memory = entry->batch.memory, .bytes = batch_bytes(&entry->batch), .origin = entry});
     }
 }
 
 static int pump_owner(struct stage *stage)
 {
-    struct stage_head *h = stage->split;
     struct mail_letter *letter;
     int moved = 0;
     while ((letter = mail_poll(stage->mail))) {
-        collect_parts(stage);
-        if (h->n_idle == 0) { /* a batch is under way until all its answers are at home, and at most depth are */
-            fatal("rank %d asks for more than %d parts of the head at once", letter->from, h->n_slots);
-        }
-        start_part(stage, letter->memory, letter->bytes, letter, NULL);
         mark(stage, TRACE_RECEIVE_HEAD, ((const struct batch_header *)letter->memory)->number, letter->bytes, letter->from);
+        request_part(stage, (struct request){.memory = letter->memory, .bytes = letter->bytes, .letter = letter});
         moved = 1;
     }
-    collect_parts(stage);
+    start_parts(stage);
     return moved;
 }
 

@@ -34,7 +34,7 @@
 #define QUICK HEAD
 #endif
 /* LATE = 0: an owner knows that an answer's send is through as soon as rank 0 has it, as with messages that the network takes at
- * once. The program relies on it: with LATE = 1 (it learns of it any time later) there may be more parts than D + 1. */
+ * once; LATE = 1: it learns of it any time later, so that hidden for the next part may have to wait. */
 #ifndef LATE
 #define LATE 0
 #endif
@@ -52,6 +52,7 @@ bool wants[N + 1];                 /* the batch wants tokens */
 chan letters[RANKS] = [N + 1] of {byte} /* hidden for this owner, on the way */
 chan parts[RANKS] = [D + 3] of {byte}  /* of the head, to be computed by this owner */
 byte n_parts[RANKS];                   /* in use: until the answer's send is known to be through */
+chan asked = [N + 1] of {byte}         /* the last rank's own parts that wait for a free one */
 chan answers[RANKS] = [D + 3] of {byte} /* from this owner, on the way */
 chan answered[RANKS] = [N + 1] of {byte} /* sends of answers that are through, not known yet */
 chan letter_left = [N * P + 1] of {byte} /* letters of the last rank that are through, not known yet */
@@ -92,9 +93,7 @@ inline spread(batch) {
         :: else -> break
         od;
         held[batch]++;
-        n_parts[LAST]++;
-        assert(n_parts[LAST] <= PARTS);
-        parts[LAST]!batch
+        asked!batch
     :: else
     fi
 }
@@ -132,13 +131,14 @@ proctype stage(byte r)
         :: else -> posted[r]++
         fi }
     /* parts of the head */
-    :: atomic { nempty(letters[r]) ->
+    :: atomic { nempty(letters[r]) && n_parts[r] < PARTS ->
         letters[r]?b; n_parts[r]++;
         assert(n_parts[r] <= PARTS);
         if
         :: QUICK -> let_go(b); answers[r]!b
         :: else -> letter_left!b; parts[r]!b
         fi }
+    :: atomic { r == LAST && nempty(asked) && n_parts[r] < PARTS -> asked?b; n_parts[r]++; parts[r]!b }
     :: atomic { r == LAST && nempty(letter_left) -> letter_left?b; let_go(b) }
     :: atomic { nempty(parts[r]) ->
         parts[r]?b;

@@ -69,6 +69,8 @@ else
     mistake 'posted[r] = D + 1;' 'posted[r] = D - 1;' -DD=1             # nothing can be received
     mistake 'posted[0] = D + 1;' 'posted[0] = D - 1;' -DD=1             # nothing can come home
     mistake 'held[batch] = 1;' 'held[batch] = 0;' -DHEAD=1              # a buffer is used while it is read
-    check 1 "$here/ring.pml" -DP=2 -DD=1 -DHEAD=1 -DLATE=1 -DN=4        # what the program relies on, see there
+    check 0 "$here/ring.pml" -DP=2 -DD=1 -DHEAD=1 -DLATE=1 -DN=4
+    check 0 "$here/ring.pml" -DP=3 -DD=1 -DHEAD=1 -DLATE=1 -DN=3
+    mistake '&& n_parts[r] < PARTS ->' '->' -DP=2 -DD=1 -DHEAD=1 -DLATE=1 -DN=4 # a part is begun with none free
 fi
 echo "$model: all as expected"
