@@ -107,7 +107,9 @@ static int read_prompt(struct run *r, struct error *err)
 static int prepare_answer(struct run *r, struct error *err)
 {
     const struct run_options *o = &r->options;
-    if (request_init(&r->request, &r->model, &r->params, &r->prompt, err)) {
+    int64_t n_cached = (int64_t)r->job.n_pages * KV_PAGE;
+    r->model.n_ctx = n_cached < r->model.n_ctx ? (int32_t)n_cached : r->model.n_ctx;
+    if (request_check_prompt(&r->model, &r->prompt, err) || request_init(&r->request, &r->model, &r->params, &r->prompt, err)) {
         return -1;
     }
     r->request.sequence.want_prompt_logits = o->logits_path != NULL;
@@ -142,10 +144,11 @@ static void generate(struct run *r)
     }
     r->logits = NULL;
     const struct sequence *q = &r->request.sequence;
-    if (q->n_ids == r->job.options.n_ctx && q->stop == SEQUENCE_STOP_LENGTH) {
-        log_info("the context of %d positions is full; -c N makes it larger", r->job.options.n_ctx);
-    } else if (q->n_ids < q->max_ids && q->stop == SEQUENCE_STOP_LENGTH) {
-        log_info("the KV cache of %d positions is full; --kv-memory BYTES makes it larger", r->job.n_pages * KV_PAGE);
+    int is_full = q->n_ids == r->model.n_ctx && q->stop == SEQUENCE_STOP_LENGTH;
+    if (is_full && r->model.n_ctx == r->job.options.n_ctx) {
+        log_info("the context of %d positions is full; -c N makes it larger", r->model.n_ctx);
+    } else if (is_full) {
+        log_info("the KV cache of %d positions is full; --kv-memory BYTES makes it larger", r->model.n_ctx);
     }
     stage_stop(&r->job.stage);
 }

@@ -71,6 +71,6 @@ else
     mistake 'held[batch] = 1;' 'held[batch] = 0;' -DHEAD=1              # a buffer is used while it is read
     check 0 "$here/ring.pml" -DP=2 -DD=1 -DHEAD=1 -DLATE=1 -DN=4
     check 0 "$here/ring.pml" -DP=3 -DD=1 -DHEAD=1 -DLATE=1 -DN=3
-    mistake '&& n_parts[r] < PARTS ->' '->' -DP=2 -DD=1 -DHEAD=1 -DLATE=1 -DN=4 # a part is begun with none free
+    mistake 'nempty(asked) && n_parts[r] < PARTS' 'nempty(asked)' -DP=2 -DD=1 -DHEAD=1 -DLATE=1 -DN=4 # a part is begun with none free
 fi
 echo "$model: all as expected"

@@ -52,6 +52,7 @@ refused()
 }
 
 job=(-m "$model" --ids "3,4,5" -n 4)
+long_ids=$(awk 'BEGIN { for (i = 0; i < 300; i++) printf "%s%d", i ? "," : "", i % 100 + 3 }')
 here=$(cd "$(dirname "$0")" && pwd)
 
 # The same without mpirun and under it; what is wrong is named.
@@ -62,6 +63,7 @@ for np in 0 2; do
     refused "unknown command, np $np" 'no-such-command' "${start[@]}" "$LLM" no-such-command
     refused "value of -n, np $np" 'many' "${start[@]}" "$LLM" -m "$model" --ids 3,4,5 -n many
     refused "option without its value, np $np" '-n' "${start[@]}" "$LLM" -m "$model" --ids 3,4,5 -n
+    refused "prompt beyond the KV cache, np $np" 'the prompt has 300 tokens, the context .*--kv-memory' "${start[@]}" "$LLM" -m "$model" --ids "$long_ids" -n 4 --temp 0 -q --kv-memory 300K
     refused "no model, np $np" '-m' "${start[@]}" "$LLM" -p hello
     refused "no such file, np $np" '/no/such/file' "${start[@]}" "$LLM" -m /no/such/file --ids 3,4,5
     refused "not a model, np $np" 'common.sh' "${start[@]}" "$LLM" -m "$here/common.sh" --ids 3,4,5
