@@ -81,7 +81,7 @@ static void test_long_lines(void)
     enum { LONG = 3 << 20 };
     char path[64];
     FILE *f = make_file(path);
-    fputs("{\"ids\":[1],\"x\":\"", f);
+    fputs("{\"ids\":[1],\"user\":\"", f);
     for (int i = 0; i < LONG; i++) {
         fputc('x', f);
     }

@@ -138,7 +138,7 @@ proctype stage(byte r)
         :: QUICK -> let_go(b); answers[r]!b
         :: else -> letter_left!b; parts[r]!b
         fi }
-    :: atomic { r == LAST && nempty(asked) && n_parts[r] < PARTS -> asked?b; n_parts[r]++; parts[r]!b }
+    :: atomic { r == LAST && nempty(asked) && n_parts[r] < PARTS -> asked?b; n_parts[r]++; assert(n_parts[r] <= PARTS); parts[r]!b }
     :: atomic { r == LAST && nempty(letter_left) -> letter_left?b; let_go(b) }
     :: atomic { nempty(parts[r]) ->
         parts[r]?b;

@@ -170,10 +170,30 @@ static int asks_for_nothing(const json_t *value)
            (json_is_object(value) && json_object_size(value) == 0) || (json_is_string(value) && json_string_length(value) == 0);
 }
 
+/* A misspelt field would silently give another answer than the one that was wanted. */
+static int check_known(const json_t *object, struct error *err)
+{
+    static const char known[] =
+        " id custom_id prompt ids messages model max_tokens max_completion_tokens temperature top_p top_k min_p typical_p repeat_penalty "
+        "repeat_last_n presence_penalty frequency_penalty logit_bias seed stop logprobs top_logprobs ignore_eos n best_of "
+        "response_format user metadata store stream_options service_tier ";
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        char word[64];
+        snprintf(word, sizeof word, " %.60s ", key);
+        if (!strstr(known, word) && !asks_for_nothing(value) && !json_is_null(value)) {
+            return error_set(err, "\"%.60s\" is not a field that is known here", key);
+        }
+    }
+    return 0;
+}
+
 int batch_fields_check_unsupported(const json_t *object, struct error *err)
 {
     static const char *const counts[] = {"n", "best_of"};
-    static const char *const features[] = {"echo", "suffix", "tools", "functions", "audio", "grammar", "json_schema"};
+    static const char *const features[] = {"echo", "suffix", "tools", "functions", "audio", "grammar", "json_schema", "stream"};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         int64_t n = 1;
         if (batch_field_int(object, counts[i], 1, 1, &n, err)) {
@@ -189,5 +209,5 @@ int batch_fields_check_unsupported(const json_t *object, struct error *err)
     const char *type = json_string_value(json_object_get(format, "type"));
     return format && (!type || strcmp(type, "text") != 0)
                ? batch_field_error("response_format", format, "{\"type\":\"text\"}, the only one here", err)
-               : 0;
+               : check_known(object, err);
 }

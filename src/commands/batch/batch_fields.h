@@ -9,7 +9,7 @@
 /* max_tokens, sampling, seed, stop, logit_bias: overwrites what the object has (null = not given), with a check of type and
  * range. */
 int batch_fields_apply(struct request_params *p, const json_t *object, int32_t n_vocab, struct error *err);
-/* Refuses fields that would change the answer and cannot be honoured ("n": 2, "tools", ...). */
+/* Refuses fields that would change the answer and cannot be honoured ("n": 2, "tools", ...), and those that nobody knows. */
 int batch_fields_check_unsupported(const json_t *object, struct error *err);
 
 /* The field, or NULL when it is not there or null. */
