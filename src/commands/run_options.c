@@ -54,6 +54,6 @@ void run_options_help(FILE *out)
         "Usage: llm [run] -m FILE -p TEXT [options]\n"
         "       mpirun -np N --hostfile FILE llm -m FILE -p TEXT [options]\n"
         "Writes the model's answer to stdout. Every rank owns some of the model's layers; rank 0 reads the prompt and writes.\n"
-        "Other commands: batch, bench, info, tokenize (llm COMMAND --help).\n",
+        "Other commands: batch, bench, plan, info, tokenize (llm COMMAND --help).\n",
         table);
 }
