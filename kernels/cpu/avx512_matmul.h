@@ -182,10 +182,10 @@ X86_INLINE void panel_tile(const struct matmul512 *m, int n_x, const struct rows
     store_tile(n_x, acc, out, out_stride, X86_LANES);
 }
 
-/* The largest tile that n rows fill. */
+/* The largest tile that n rows fill; but two tiles of 8 are better than one of 12 and one of 4. */
 X86_INLINE int tile_for(const struct matmul512 *m, int32_t n)
 {
-    return m->tile_rows == 12 && n >= 12 ? 12 : n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+    return m->tile_rows == 12 && n >= 12 && (n < 16 || n >= 20) ? 12 : n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
 
 X86_INLINE void any_panel_tile(const struct matmul512 *m, int n_x, const struct rows16 *panel, struct x_block x,
