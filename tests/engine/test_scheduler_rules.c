@@ -105,7 +105,7 @@ static void drain(struct pipe *p, int n)
 }
 
 static const struct scheduler_options roomy = {
-    .n_slots = 40, .n_pages = 2000, .max_rows = 4096, .chunk = 4096, .n_ranks = 4, .cost = {1, 1.0 / 32, 0}};
+    .n_slots = 40, .n_pages = 2000, .max_rows = 4096, .chunk = 4096, .n_ranks = 4, .cost = {1, 1.0 / 32, 0, 0}};
 
 /* -- the cost model -- */
 
