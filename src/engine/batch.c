@@ -137,6 +137,15 @@ void batch_keep_wanted(struct batch *b)
     h->n_hidden = kept;
 }
 
+int batch_is_for_head(const struct batch *b, int needs)
+{
+    int32_t n_wanted = 0;
+    for (int32_t i = 0; i < b->header->n_rows; i++) {
+        n_wanted += (b->rows[i].flags & BATCH_ROW_WANTS_TOKEN) != 0;
+    }
+    return b->header->n_hidden == n_wanted && (!needs || n_wanted == 0 || b->header->n_need_words > 0);
+}
+
 size_t batch_bytes(const struct batch *b)
 {
     const struct batch_header *h = b->header;

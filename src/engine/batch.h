@@ -86,6 +86,9 @@ void batch_set_counts(struct batch *b, int32_t n_rows, int32_t n_pages, int32_t 
 void batch_set_needs(struct batch *b, int32_t n_words);
 /* The need at word `at` of the batch: fills *need and *listed (in the batch) and returns where the next one begins. */
 int32_t batch_need(const struct batch *b, int32_t at, struct logit_need *need, const int32_t **listed);
+/* 1 when hidden is that of the rows that want a token and nothing else, and, with needs = 1, each has its need: what a head may
+ * be given. After batch_check. */
+int batch_is_for_head(const struct batch *b, int needs);
 /* Keeps the hidden of the rows that want a token, in order, and drops the rest: what the last stage sends home. */
 void batch_keep_wanted(struct batch *b);
 /* Bytes from the start of memory to the end of the last hidden row: what is sent. */

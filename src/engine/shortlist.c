@@ -139,11 +139,31 @@ static int fits(const struct shortlist *s, const struct logit_need *need, const 
            h->n_listed >= 0 && s->n_listed + h->n_listed <= need->n_listed && h->n_tiles == (need->sums ? tiles_of(n_rows) : 0);
 }
 
+/* All ids of an answer are the owner's. */
+static int ids_fit(const struct answer_head *h, int32_t first, int32_t end)
+{
+    const uint64_t *best = (const uint64_t *)(const void *)(h + 1);
+    const struct listed_logit *listed =
+        (const struct listed_logit *)(const void *)((const struct tile_sum *)(const void *)(best + h->n_best) + h->n_tiles);
+    for (int32_t i = 0; i < h->n_best; i++) {
+        int32_t id = logit_key_id(best[i]);
+        if (id < first || id >= end) {
+            return 0;
+        }
+    }
+    for (int32_t i = 0; i < h->n_listed; i++) {
+        if (listed[i].id < first || listed[i].id >= end) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 size_t shortlist_add(struct shortlist *s, const struct logit_need *need, const void *answer, size_t n, int32_t first, int32_t end,
                      struct error *err)
 {
     const struct answer_head *h = answer;
-    if (n < sizeof *h || !fits(s, need, h, end - first) || bytes_of(h) > n) {
+    if (n < sizeof *h || !fits(s, need, h, end - first) || bytes_of(h) > n || !ids_fit(h, first, end)) {
         error_set(err, "a rank's part of the head sent something else than what was asked for");
         return 0;
     }

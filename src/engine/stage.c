@@ -85,6 +85,9 @@ static void receive(struct stage *stage, int32_t tag, size_t bytes)
         stage->stopped = 1;
         return;
     }
+    if (home && !batch_is_for_head(&entry->batch, stage->mail != NULL)) {
+        fatal("batch %llu does not bring what the head needs", (unsigned long long)entry->batch.header->number);
+    }
     if (home) {
         count_hops(stage, entry);
     }

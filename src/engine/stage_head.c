@@ -130,6 +130,9 @@ static void start_part(struct stage *stage, const struct request *r)
     if (batch_check(&part->batch, r->bytes, &err)) {
         fatal("%s", err.text);
     }
+    if (!batch_is_for_head(&part->batch, 1)) {
+        fatal("batch %llu does not bring what the head needs", (unsigned long long)part->batch.header->number);
+    }
     part->job = JOB_HEAD;
     part->letter = r->letter;
     part->origin = r->origin;

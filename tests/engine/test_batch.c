@@ -97,9 +97,14 @@ static void test_keep_wanted(void)
     for (int32_t i = 0; i < 3; i++) {
         CHECK_INT((int)b.hidden[i * shape.dim], (1 + 3 * i) * shape.dim);
     }
+    CHECK_INT(batch_is_for_head(&b, 0), 1);
+    CHECK_INT(batch_is_for_head(&b, 1), 0); /* no needs */
+    b.rows[0].flags = BATCH_ROW_WANTS_TOKEN;
+    CHECK_INT(batch_is_for_head(&b, 0), 0);
     fill(&b, 1, 0);
     batch_keep_wanted(&b);
     CHECK_INT(b.header->n_hidden, 0);
+    CHECK_INT(batch_is_for_head(&b, 1), 1);
     batch_free(&b);
 }
 

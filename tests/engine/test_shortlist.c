@@ -93,6 +93,10 @@ static void gather(struct shortlist *list, const struct logit_need *need, const 
         struct shortlist before = *list;
         CHECK_INT((int64_t)shortlist_add(list, need, answer, n - 8, first, ends[i], &err), 0); /* cut short */
         CHECK_INT(before.n_best, list->n_best);
+        if (need->n_best > 0) { /* a key that is not the owner's */
+            ((uint64_t *)(void *)(answer + 16))[0] = logit_key(1, ends[i]);
+            CHECK_INT((int64_t)shortlist_add(list, need, answer, n, first, ends[i], &err), 0);
+        }
     }
 }
 
