@@ -17,5 +17,8 @@ def machine():
 
 
 def commit():
-    done = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    except OSError:  # no git here
+        return "unknown"
     return done.stdout.strip() or "unknown"
