@@ -119,6 +119,7 @@ for model in "${models[@]}"; do
                 for chunk in 1 7 64 512; do
                     for isa in $isas; do
                         compare $np $threads $chunk $isa "${greedy[@]}"
+                        compare $np $threads $chunk $isa --temp 0.8 -s 7
                     done
                 done
             done
