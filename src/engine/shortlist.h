@@ -11,11 +11,13 @@
 #include <stdint.h>
 
 #include "src/core/error.h"
+#include "src/model/head.h"
 
 enum {
     SHORTLIST_MAX_BEST = 256,   /* more than that: every logit travels */
     SHORTLIST_MAX_LISTED = 256, /* the same */
-    SHORTLIST_TILE = 1024       /* vocabulary rows whose exponentials are summed together, at absolute places */
+    SHORTLIST_TILE =
+        VOCAB_TILE /* vocabulary rows whose exponentials are summed together, at absolute places: no owner cuts one */
 };
 
 /* What the sampler needs of one row. */

@@ -53,25 +53,31 @@ int divide_measure(struct job *job, double limit_s, int large, struct error *err
     return calibrate(job, limit_s, job->speeds, err);
 }
 
-struct plan_options divide_options(const struct job *job)
+struct plan_options divide_by_options(const struct job_options *o)
 {
-    const struct job_options *o = &job->options;
-    return (struct plan_options){.n_ranks = job->cluster->size,
-                                 .split = &o->split,
-                                 .n_ctx = o->n_ctx,
-                                 .n_slots = o->n_slots,
-                                 .kv_memory = o->kv_memory,
-                                 .max_rows = o->max_rows,
-                                 .depth = o->depth,
-                                 .chunk = o->chunk,
+    return (struct plan_options){.split = &o->split,
                                  .k_type = (enum kv_type)o->k_type,
                                  .v_type = (enum kv_type)o->v_type,
                                  .objective = o->objective,
                                  .split_head = o->split_head,
                                  .mix_prompt = o->mix.n > 0 ? o->mix.values[0] : 0,
-                                 .mix_answer = o->mix.n > 1 ? o->mix.values[1] : 0,
-                                 .speeds = job->speeds,
-                                 .memory = job->memory};
+                                 .mix_answer = o->mix.n > 1 ? o->mix.values[1] : 0};
+}
+
+struct plan_options divide_options(const struct job *job)
+{
+    const struct job_options *o = &job->options;
+    struct plan_options po = divide_by_options(o);
+    po.n_ranks = job->cluster->size;
+    po.n_ctx = o->n_ctx;
+    po.n_slots = o->n_slots;
+    po.kv_memory = o->kv_memory;
+    po.max_rows = o->max_rows;
+    po.depth = o->depth;
+    po.chunk = o->chunk;
+    po.speeds = job->speeds;
+    po.memory = job->memory;
+    return po;
 }
 
 /* Ranks that share a node share its memory, in what parts matters little: where equal parts are too small for a division without

@@ -8,6 +8,8 @@
  * RING_EXACT. job: with its thread pool. Collective. */
 int divide_measure(struct job *job, double limit_s, int large, struct error *err);
 
+/* What --split, -ctk, -ctv, --objective, --split-head and --mix say to plan_make; the rest is zeroed. */
+struct plan_options divide_by_options(const struct job_options *o);
 /* What the job's options and measurements say to plan_make; pointers are the job's. */
 struct plan_options divide_options(const struct job *job);
 

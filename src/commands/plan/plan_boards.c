@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/board.h"
+#include "src/commands/job/divide.h"
 #include "src/plan/outlook.h"
 #include "src/plan/shapes.h"
 #include "src/plan/speed_board.h"
@@ -77,24 +78,16 @@ static int fleet_init(struct fleet *f, const struct plan_boards_options *o, stru
 
 static struct plan_options options_of(const struct fleet *f, const struct job_options *o, int32_t n_ctx, int32_t n_slots)
 {
-    int32_t chunk = o->chunk ? o->chunk : job_default_chunk(f->n);
-    return (struct plan_options){.n_ranks = f->n,
-                                 .split = &o->split,
-                                 .n_ctx = n_ctx,
-                                 .n_slots = n_slots,
-                                 .max_rows = o->max_rows    ? o->max_rows
-                                             : n_slots == 1 ? chunk
-                                                            : DEFAULT_ROWS,
-                                 .depth = o->depth ? o->depth : job_default_depth(f->n),
-                                 .chunk = chunk,
-                                 .k_type = (enum kv_type)o->k_type,
-                                 .v_type = (enum kv_type)o->v_type,
-                                 .objective = o->objective,
-                                 .split_head = o->split_head,
-                                 .mix_prompt = o->mix.n > 0 ? o->mix.values[0] : 0,
-                                 .mix_answer = o->mix.n > 1 ? o->mix.values[1] : 0,
-                                 .speeds = f->speeds,
-                                 .memory = f->memory};
+    struct plan_options po = divide_by_options(o);
+    po.n_ranks = f->n;
+    po.n_ctx = n_ctx;
+    po.n_slots = n_slots;
+    po.chunk = o->chunk ? o->chunk : job_default_chunk(f->n);
+    po.max_rows = o->max_rows ? o->max_rows : n_slots == 1 ? po.chunk : DEFAULT_ROWS;
+    po.depth = o->depth ? o->depth : job_default_depth(f->n);
+    po.speeds = f->speeds;
+    po.memory = f->memory;
+    return po;
 }
 
 static int fits(const struct outlook_input *in, int32_t n_ctx, struct plan_rank *plan, struct error *err)
