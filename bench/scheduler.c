@@ -93,7 +93,7 @@ static void measure(const char *name, int32_t n_slots, int32_t n_prompt, int32_t
                                   .max_rows = MAX_ROWS,
                                   .chunk = MAX_ROWS,
                                   .n_ranks = N_RANKS,
-                                  .cost = {5e-3, 5e-3 / 32, 1e-8, 0}};
+                                  .cost = {5e-3, 5e-3 / 32, 1e-8, 0, 0}};
     struct batch_shape shape = {
         .max_rows = MAX_ROWS, .max_pages = MAX_ROWS / KV_PAGE + n_slots + pages_for(N_CTX), .dim = 1, .n_stages = N_RANKS};
     b.sequences = calloc((size_t)b.n_sequences, sizeof *b.sequences);

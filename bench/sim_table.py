@@ -114,17 +114,21 @@ class Model:
         return seconds + self.head_s(board)
 
     def prefill_s(self, board, n, chunk, ranks, link):
-        """Equal stages: chunks follow each other at the pace of the slower of stage and wire; the last goes on to the end."""
-        total = last = wire = 0
+        """Equal stages: each chunk passes them in turn, behind the one before it in every stage and on every wire."""
+        stage_free, wire_free = [0.0] * ranks, [0.0] * ranks
         for first in range(0, n, chunk):
             rows = min(chunk, n - first)
-            last = self.layers_s(board, rows, first) / ranks + board.step + 2 * self.hidden_bytes(rows) / board.rate
-            wire = link.message(self.hidden_bytes(rows)) if ranks > 1 else 0
-            total += max(last, wire)
-        return total + (ranks - 1) * (last + wire) + self.head_s(board)
+            stage = self.layers_s(board, rows, first) / ranks + board.step + 2 * self.hidden_bytes(rows) / board.rate
+            wire, at = link.message(self.hidden_bytes(rows)), 0.0
+            for rank in range(ranks):
+                if rank > 0:
+                    at = wire_free[rank] = max(at, wire_free[rank]) + wire
+                at = stage_free[rank] = max(at, stage_free[rank]) + stage
+        return at + self.head_s(board, 1 / ranks)
 
     def best_prefill(self, board, n, ranks, link):
-        chunks = [c for c in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512) if c <= n]
+        """(seconds, rows) with the best number of equal chunks."""
+        chunks = {-(-n // parts) for parts in range(max(1, n // 512), n // 16 + 1)}
         return min((self.prefill_s(board, n, c, ranks, link), c) for c in chunks)
 
 
@@ -222,7 +226,7 @@ def prefill_rows(runs, board_name, link, n, ranks=4):
     free_s = model.best_prefill(board, n, ranks, Link(None))[0]
     print(f"{model.name} {model.kind} on {board_name}, {link}, prompt of {n}, {ranks} ranks, divided head; share = of the optimum:")
     print(f"  chunks of {chunk}, {alone_s / best_s:.2f} times one board ({alone_s / free_s:.2f} were the network infinitely fast)")
-    for more in ((), ("-ub", str(chunk)), ("-ub", str(chunk), "--depth", str(2 * ranks))):
+    for more in ((), ("-ub", str(chunk))):
         s = runs.run(model, ranks, f"sim:{board_name}", link, n, 1, "--split-head", "on", *more)[0]
         line(f"  {' '.join(more) or 'default chunk'}", f"{n / s:.0f} tok/s", f"{n / best_s:.0f}", f"{best_s / s:.3f}", "")
 

@@ -4,12 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { N = 3, FEWEST = 8 };
-#define CLEARLY 1e-4              /* less squared relative error a batch than with fewer free rows */
+enum { N = COST_FIT_UNKNOWNS, FEWEST = 8 };
 static const double fade = 0.995; /* a batch counts half after 140 others */
 static const double spread = 2;   /* rows of the largest batch to those of the smallest */
 
-static const double free_rows[COST_FIT_LAWS] = {0, 8, 16, 32, 48, 64, 96, 128, 192};
+static const double knees[COST_FIT_LAWS] = {0, 8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192};
 
 static void add(struct cost_fit_sums *s, const double *x, double seconds)
 {
@@ -24,7 +23,8 @@ static void add(struct cost_fit_sums *s, const double *x, double seconds)
 void cost_fit_add(struct cost_fit *f, double rows, double pairs, double seconds)
 {
     for (int law = 0; law < COST_FIT_LAWS; law++) {
-        add(&f->sums[law], (const double[N]){1, rows > free_rows[law] ? rows - free_rows[law] : 0, pairs}, seconds);
+        double low = rows < knees[law] ? rows : knees[law];
+        add(&f->sums[law], (const double[N]){1, rows - low, pairs, low}, seconds);
     }
     f->least = f->n == 0 || rows < f->least ? rows : f->least;
     f->most = rows > f->most ? rows : f->most;
@@ -89,34 +89,48 @@ static double error_of(const struct cost_fit_sums *s, const double *x)
     return e;
 }
 
-/* The first solution without negative numbers: all three, else without attention, without fixed cost, rows alone. */
-static int solve_law(const struct cost_fit_sums *s, double *x)
+/* 1 when e is an error clearly less than best's, that of n batches: by more than noise explains. */
+static int is_clearly_less(double e, double best, double n)
 {
-    static const int choices[] = {7, 3, 6, 2};
+    static const double LEFT = 0.08, A_BATCH = 1e-4; /* of the squared relative error that best leaves, and for each batch */
+    return e < best - LEFT * fmax(best + n, 0) - A_BATCH * n;
+}
+
+/* The best solution without negative numbers; of those as good the first. Some quantities may be 0: the cost of low rows, of
+ * attention, the fixed one. Returns 0 when there is none. */
+static int solve_law(const struct cost_fit_sums *s, double n, double *x, double *error)
+{
+    enum { FIXED = 1, ROWS = 2, PAIRS = 4, LOW = 8 };
+    static const int choices[] = {FIXED | ROWS | PAIRS | LOW, FIXED | ROWS | PAIRS, FIXED | ROWS | LOW, FIXED | ROWS,
+                                  ROWS | PAIRS | LOW,         ROWS | PAIRS,         ROWS | LOW,         ROWS};
+    int found = 0;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
-        if (solve(s, choices[i], x) && x[0] >= 0 && x[1] >= 0 && x[2] >= 0 && x[0] + x[1] > 0) {
-            return 1;
+        double y[N];
+        if (solve(s, choices[i], y) && y[0] >= 0 && y[1] >= 0 && y[2] >= 0 && y[3] >= 0 && y[0] + y[1] > 0) {
+            double e = error_of(s, y);
+            if (!found || is_clearly_less(e, *error, n)) {
+                memcpy(x, y, sizeof y);
+                *error = e;
+                found = 1;
+            }
         }
     }
-    return 0;
+    return found;
 }
 
 int cost_fit_get(const struct cost_fit *f, struct batch_cost *out)
 {
-    double x[N], best = 0;
+    double x[N] = {0}, e = 0, best = 0;
     int found = 0;
     if (f->n < FEWEST || f->most < spread * f->least) {
         return 0;
     }
-    for (int law = 0; law < COST_FIT_LAWS && free_rows[law] < f->most; law++) {
-        if (!solve_law(&f->sums[law], x)) {
-            continue;
-        }
-        double e = error_of(&f->sums[law], x);
-        if (!found || e < best - f->n * CLEARLY) { /* the fewest free rows that explain the times */
+    for (int law = 0; law < COST_FIT_LAWS && knees[law] < f->most; law++) {
+        if (solve_law(&f->sums[law], f->n, x, &e) && (!found || is_clearly_less(e, best, f->n))) {
             best = e;
             found = 1;
-            *out = (struct batch_cost){.fixed_s = x[0], .row_s = x[1], .pair_s = x[2], .free_rows = free_rows[law]};
+            *out = (struct batch_cost){
+                .fixed_s = x[0], .row_s = x[1], .pair_s = x[2], .knee_rows = knees[law], .low_row_s = x[3]};
         }
     }
     return found;

@@ -16,6 +16,7 @@ int scheduler_init(struct scheduler *s, const struct scheduler_options *options,
     *o = *options;
     o->chunk = o->chunk < o->max_rows ? o->chunk : o->max_rows;
     o->n_ranks = o->n_ranks > 0 ? o->n_ranks : 1;
+    o->max_groups = o->max_groups > o->n_ranks ? o->max_groups : o->n_ranks;
     o->stretch = o->stretch > 0 ? o->stretch : 1.8;
     s->n_slots = s->n_free_slots = o->n_slots;
     s->slots = calloc((size_t)o->n_slots, sizeof *s->slots);

@@ -3,8 +3,9 @@
  * A sequence waits until there is a slot and its prompt fits into the free pages; first come, first served. Then its prompt is
  * computed in chunks, and then one row for each new token.
  *
- * - Running sequences form at most n_ranks groups of equal size, so every stage has one to compute at any time and none waits
- *   behind another: a batch takes at most running / n_ranks of them (rounded up), those that have waited longest.
+ * - Running sequences form groups of equal size, one a rank, so every stage has one to compute at any time and none waits behind
+ *   another: a batch takes at most running / n_ranks of them (rounded up), those that have waited longest. There are more groups
+ *   where that hides the way between stages and pays (batch_cost_groups).
  * - Prompt chunks are mixed in by time (struct batch_cost): a batch takes at most `stretch` times as long as its running
  *   sequences' rows alone. When nothing runs, chunks have the size that brings prompts through the stages soonest.
  * - The oldest prompt gets at least half of that time; the other half goes to the shortest ones behind it.
@@ -37,10 +38,12 @@ struct scheduler_options {
     int32_t max_rows;       /* rows a batch may hold */
     int32_t chunk;          /* prompt rows a batch may hold */
     int32_t blind_chunk;    /* the same while the cost is not known; 0 = chunk */
-    int32_t n_ranks;        /* groups of running sequences: ranks, or depth if that is less; 0 = 1 */
+    int32_t n_ranks;        /* stages that a batch passes, or depth if that is less; 0 = 1 */
+    int32_t max_groups;     /* of running sequences, where more than n_ranks hide the way between stages; less = n_ranks */
     double stretch;         /* how many times longer a batch may take for the sake of prompts; 0 = 1.8 */
     int no_sharing;         /* 1: every row of every prompt is computed, for measurements */
     struct batch_cost cost; /* all zero: not known, prompt chunks have as many rows as they may */
+    struct batch_way way;   /* between two stages */
 };
 
 struct scheduler_stats {

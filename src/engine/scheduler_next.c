@@ -54,17 +54,19 @@ static void write_changes(struct scheduler *s, struct batch *batch)
 
 /* -- running sequences -- */
 
-/* How many may go into this batch, so that they end up in as many groups as there are ranks, of equal size. */
+/* How many may go into this batch, so that they end up in the best number of groups, of equal size. */
 static int32_t group_size(const struct scheduler *s, int prompts_wait)
 {
-    int32_t n_ranks = s->options.n_ranks, free_groups = n_ranks - s->n_groups_out, most = s->options.max_rows;
+    const struct scheduler_options *o = &s->options;
+    int32_t n_groups = batch_cost_groups(&o->cost, &o->way, s->n_running, o->n_ranks, o->max_groups);
+    int32_t free_groups = n_groups - s->n_groups_out, most = o->max_rows;
     if (free_groups <= 0) {
         return 0; /* one group more would only read the weights once more: join the next that comes home */
     }
     if (prompts_wait) {
         most = most > 1 ? most - (most + ROWS_FOR_PROMPTS - 1) / ROWS_FOR_PROMPTS : (int32_t)(s->n_batches & 1);
     }
-    int32_t even = (s->n_running + n_ranks - 1) / n_ranks;
+    int32_t even = (s->n_running + n_groups - 1) / n_groups;
     int32_t left = (s->n_running - s->n_rows_out + free_groups - 1) / free_groups;
     even = left < even ? left : even;
     return even < most ? even : most;
@@ -104,11 +106,11 @@ static struct allowance allow(const struct scheduler *s)
         a.rows = o->blind_chunk > 0 && o->blind_chunk < a.rows ? o->blind_chunk : a.rows;
         return a;
     }
-    a.time_s = batch_cost_chunk_time(&o->cost, s->wave_rows, s->wave_pairs, o->n_ranks);
+    a.time_s = batch_cost_chunk_time(&o->cost, &o->way, s->wave_rows, s->wave_pairs, o->n_ranks);
     if (s->n_running > 0) { /* somebody waits for a token: with this batch's rows, or behind it */
         double alone_s = s->answer_s > 0 ? s->answer_s : batch_cost_time(&o->cost, 1, 1);
         double beside_s = o->stretch * alone_s - (s->n_rows > 0 ? alone_s : o->cost.fixed_s);
-        beside_s += o->cost.free_rows > s->n_rows ? o->cost.row_s * (o->cost.free_rows - s->n_rows) : 0;
+        beside_s = batch_cost_room(&o->cost, s->n_rows, beside_s);
         a.time_s = beside_s < a.time_s ? beside_s : a.time_s;
     }
     double least_s = o->cost.row_s * LEAST_ROWS + o->cost.pair_s * batch_cost_pairs(s->prompts.first->n_scheduled, LEAST_ROWS);

@@ -133,11 +133,41 @@ static void ask_memory(struct question *q, const struct slice_sizes *sizes, cons
     }
 }
 
-/* Bytes read for a token. For many streams layers count once more: prompts pass them and not the head, so a rank with more head
- * and fewer layers would let the others wait for it while prompts come in. */
-static void ask_bytes(struct question *q, const struct slice_sizes *sizes)
+/* The work of one request: its prompt in chunks, its answer in steps that it shares with the other streams of its group. */
+struct request_work {
+    struct speed_step chunk, step;
+    double n_chunks, n_steps, n_heads;
+};
+
+static struct request_work work_of(const struct plan_options *o)
 {
-    double passes = q->in.objective == PARTITION_THROUGHPUT ? 2 : 1;
+    int given = o->mix_prompt > 0 || o->mix_answer > 0;
+    double prompt = given ? o->mix_prompt : MIX_PROMPT, answer = given ? o->mix_answer : MIX_ANSWER;
+    int32_t share = o->objective == PARTITION_THROUGHPUT ? (o->n_slots + o->n_ranks - 1) / o->n_ranks : 1;
+    return (struct request_work){.chunk = {.n_rows = o->chunk, .past = prompt / 2, .chunk = 1},
+                                 .step = {.n_rows = share, .past = prompt + answer / 2},
+                                 .n_chunks = prompt / o->chunk,
+                                 .n_steps = answer / share,
+                                 .n_heads = (answer + 1) / share};
+}
+
+/* How often layers count for each time that the head does. For many streams prompts, which pass the layers and not the head,
+ * count too: a rank with more head and fewer layers would let the others wait for it while they come in. speed: of one such rank;
+ * with nothing measured, as much time as the answers. */
+static double passes_of(const struct plan_options *o, const struct speed *speed)
+{
+    struct request_work w = work_of(o);
+    double step_s = speed_layers_s(speed, (uint64_t)speed->layer_bytes, 1, &w.step);
+    double chunk_s = speed_layers_s(speed, (uint64_t)speed->layer_bytes, 1, &w.chunk);
+    if (o->objective != PARTITION_THROUGHPUT || w.n_chunks <= 0) {
+        return 1;
+    }
+    return step_s > 0 ? (w.n_steps + w.n_chunks * chunk_s / step_s) / w.n_heads : 2;
+}
+
+/* Bytes read for a token. */
+static void ask_bytes(struct question *q, const struct slice_sizes *sizes, double passes)
+{
     for (int32_t rank = 0; rank < q->in.n_ranks; rank++) {
         for (int32_t i = 0; i < sizes->n_layers; i++) {
             q->layer_cost[(size_t)rank * (size_t)sizes->n_layers + (size_t)i] = passes * (double)sizes->layer_bytes[i];
@@ -147,30 +177,24 @@ static void ask_bytes(struct question *q, const struct slice_sizes *sizes)
     }
 }
 
-/* Seconds that a request of the mix keeps each rank busy: its prompt in chunks, its answer in steps that it shares with the other
- * streams of its group. */
+/* Seconds that a request of the mix keeps each rank busy. */
 static void ask_seconds(struct question *q, const struct slice_sizes *sizes, const struct plan_options *o,
                         const struct speed *speeds)
 {
-    double prompt = o->mix_prompt || o->mix_answer ? o->mix_prompt : MIX_PROMPT;
-    double answer = o->mix_prompt || o->mix_answer ? o->mix_answer : MIX_ANSWER;
-    int32_t share = o->objective == PARTITION_THROUGHPUT ? (o->n_slots + o->n_ranks - 1) / o->n_ranks : 1;
-    struct speed_step chunk = {.n_rows = o->chunk, .past = prompt / 2, .chunk = 1},
-                      step = {.n_rows = share, .past = prompt + answer / 2};
-    double n_chunks = prompt / o->chunk, n_steps = answer / share, n_heads = (answer + 1) / share;
+    struct request_work w = work_of(o);
     for (int32_t rank = 0; rank < o->n_ranks; rank++) {
         const struct speed *s = &speeds[rank];
-        q->layers_once[rank] = (n_chunks + n_steps) * s->step_s;
+        q->layers_once[rank] = (w.n_chunks + w.n_steps) * s->step_s;
         for (int32_t i = 0; i < sizes->n_layers; i++) {
             uint64_t bytes = sizes->layer_bytes[i];
             q->layer_cost[(size_t)rank * (size_t)sizes->n_layers + (size_t)i] =
-                n_chunks * (speed_layers_s(s, bytes, 1, &chunk) - s->step_s) +
-                n_steps * (speed_layers_s(s, bytes, 1, &step) - s->step_s);
+                w.n_chunks * (speed_layers_s(s, bytes, 1, &w.chunk) - s->step_s) +
+                w.n_steps * (speed_layers_s(s, bytes, 1, &w.step) - s->step_s);
         }
-        q->head_once[rank] = n_heads * s->head_step_s;
-        q->row_cost[rank] = n_heads * (speed_head_s(s, VOCAB_TILE, share) - s->head_step_s) / VOCAB_TILE;
+        q->head_once[rank] = w.n_heads * s->head_step_s;
+        q->row_cost[rank] = w.n_heads * (speed_head_s(s, VOCAB_TILE, w.step.n_rows) - s->head_step_s) / VOCAB_TILE;
     }
-    q->layers_once[0] += answer * speeds[0].sample_s;
+    q->layers_once[0] += w.n_steps * w.step.n_rows * speeds[0].sample_s;
 }
 
 /* -- the answer -- */
@@ -311,7 +335,7 @@ int plan_make(const struct slice_sizes *sizes, const struct model_config *config
     if (status == 0) {
         ask_memory(&q, sizes, config, options);
         if (alike) {
-            ask_bytes(&q, sizes);
+            ask_bytes(&q, sizes, passes_of(options, &speeds[0]));
         } else {
             ask_seconds(&q, sizes, options, speeds);
         }

@@ -32,14 +32,19 @@ double predict_rank_s(const struct predict_input *in, int32_t rank, const struct
     return layers_s(in, rank, step) + head_s(in, rank, n_tokens) + sample_s(in, rank, n_tokens);
 }
 
-/* From a step's end to the next one's begin the message passes two threads on each side, besides its way. */
-static const double HANDOVER_S = 5e-5;
+struct batch_way predict_way(int32_t dim, double latency_s, double bytes_per_s)
+{
+    /* From a step's end to the next one's begin the message passes two threads on each side, besides its way. */
+    static const double HANDOVER_S = 5e-5;
+    return (struct batch_way){.fixed_s = HANDOVER_S + latency_s,
+                              .row_s = (sizeof(struct batch_row) + (double)dim * sizeof(float)) / bytes_per_s};
+}
 
 /* A message with n_hidden rows from this rank to the next. */
 static double hop_s(const struct predict_input *in, int32_t rank, int32_t n_hidden)
 {
-    double bytes = n_hidden * (sizeof(struct batch_row) + (double)in->dim * sizeof(float));
-    return in->n_ranks == 1 ? 0 : HANDOVER_S + in->ranks[rank].hop_s + bytes / in->ranks[rank].bytes_per_s;
+    struct batch_way way = predict_way(in->dim, in->ranks[rank].hop_s, in->ranks[rank].bytes_per_s);
+    return in->n_ranks == 1 ? 0 : way.fixed_s + way.row_s * n_hidden;
 }
 
 /* From the last layer to the token: the slowest part of the head; a divided one also sends hidden out and candidates home. */
@@ -56,9 +61,9 @@ static double end_s(const struct predict_input *in, int32_t n_tokens)
     return head + sample_s(in, 0, n_tokens) + (last > 0 ? 2 * most : 0);
 }
 
-struct prediction predict_decode(const struct predict_input *in, int32_t n_streams, double past)
+static struct prediction decode_in_groups(const struct predict_input *in, int32_t n_streams, double past, int32_t n_groups)
 {
-    int32_t n_groups = n_streams < in->n_ranks ? n_streams : in->n_ranks, share = (n_streams + n_groups - 1) / n_groups;
+    int32_t share = (n_streams + n_groups - 1) / n_groups;
     struct speed_step step = {.n_rows = share, .past = past};
     struct prediction p = {0};
     double way = end_s(in, share), most = 0;
@@ -71,6 +76,17 @@ struct prediction predict_decode(const struct predict_input *in, int32_t n_strea
     double round = n_groups * most > way ? n_groups * most : way;
     p.tokens_per_s = round > 0 ? n_streams / round : 0;
     return p;
+}
+
+struct prediction predict_decode(const struct predict_input *in, int32_t n_streams, double past)
+{
+    int32_t least = n_streams < in->n_ranks ? n_streams : in->n_ranks;
+    struct prediction best = decode_in_groups(in, n_streams, past, least);
+    for (int32_t n = least + 1; n <= in->depth && n <= n_streams; n++) {
+        struct prediction p = decode_in_groups(in, n_streams, past, n);
+        best = p.tokens_per_s > best.tokens_per_s ? p : best;
+    }
+    return best;
 }
 
 static struct prediction prefill_in_chunks(const struct predict_input *in, int32_t n, int32_t chunk)

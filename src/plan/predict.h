@@ -2,6 +2,7 @@
 #ifndef SRC_PLAN_PREDICT_H
 #define SRC_PLAN_PREDICT_H
 
+#include "src/engine/batch_cost.h"
 #include "src/plan/plan.h"
 
 struct predict_rank {
@@ -22,8 +23,12 @@ struct prediction {
     int32_t limits; /* the most loaded rank */
 };
 
-/* Decoding with n_streams sequences of `past` positions each, in as many groups as there are ranks (fewer with fewer streams): a
- * round takes the way round the ring, or as long as the most loaded rank works for all groups. */
+/* A batch of rows of `dim` floats from one rank to the next, over a link with these figures. */
+struct batch_way predict_way(int32_t dim, double latency_s, double bytes_per_s);
+
+/* Decoding with n_streams sequences of `past` positions each, in the best number of groups (at least as many as there are ranks,
+ * fewer with fewer streams, at most `depth`): a round takes the way round the ring, or as long as the most loaded rank works for
+ * all groups. */
 struct prediction predict_decode(const struct predict_input *in, int32_t n_streams, double past);
 
 /* A prompt of n tokens until its first token: chunks follow each other through the ring, at most `depth` under way. */

@@ -37,7 +37,7 @@ static double layer_s(const struct board *b, const struct model_config *c, doubl
 void speed_from_board(struct speed *out, const struct board *board, const struct slice_sizes *sizes,
                       const struct model_config *config, enum kv_type k_type, enum kv_type v_type)
 {
-    static const int32_t rows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+    static const int32_t rows[] = {1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 512};
     const struct layer_shape *s = &config->layers[config->n_layers / 2];
     double dim = config->dim, bytes = 0, tile_bytes = (double)sizes->row_bytes * VOCAB_TILE;
     double position_bytes = (double)s->n_kv_heads *

@@ -57,20 +57,21 @@ int main(void)
     feed(&f, &faster, 2000, 0.1);
     check_near(&f, &faster, 0.05);
 
-    const struct batch_cost hidden = {.fixed_s = 15e-3, .row_s = 200e-6, .pair_s = 2e-9, .free_rows = 64};
+    const struct batch_cost hidden = {.fixed_s = 15e-3, .row_s = 200e-6, .pair_s = 2e-9, .knee_rows = 64, .low_row_s = 20e-6};
     memset(&f, 0, sizeof f);
     for (int i = 0; i < 100; i++) {
-        double rows = floor(uniform(1, 250));
-        cost_fit_add(&f, rows, rows * 300, batch_cost_time(&hidden, rows, rows * 300) * uniform(0.98, 1.02));
+        double rows = floor(uniform(1, 250)), pairs = rows * uniform(100, 2000);
+        cost_fit_add(&f, rows, pairs, batch_cost_time(&hidden, rows, pairs) * uniform(0.98, 1.02));
     }
     CHECK_INT(cost_fit_get(&f, &out), 1);
-    CHECK_INT((int)out.free_rows, 64);
+    CHECK_INT((int)out.knee_rows, 64);
     check_near(&f, &hidden, 0.03);
 
     memset(&f, 0, sizeof f);
     feed(&f, &rows_only, 200, 0.1); /* noise must not make anything negative */
     check_near(&f, &rows_only, 0.1);
     CHECK_INT(cost_fit_get(&f, &out), 1);
-    CHECK_THAT(out.fixed_s >= 0 && out.row_s >= 0 && out.pair_s >= 0, "%g %g %g", out.fixed_s, out.row_s, out.pair_s);
+    CHECK_THAT(out.fixed_s >= 0 && out.row_s >= 0 && out.pair_s >= 0 && out.low_row_s >= 0, "%g %g %g", out.fixed_s, out.row_s,
+               out.pair_s);
     return check_result();
 }

@@ -91,8 +91,8 @@ static void check_prefix(const struct batch *b, const struct sequence *q, int32_
 static void check_limits(const struct batch *b, int32_t n_answers, int32_t n_prompt_rows, int32_t running)
 {
     const struct scheduler_options *o = &w.s.options;
-    CHECK_THAT(n_answers <= (running + o->n_ranks - 1) / o->n_ranks, "%d of %d running in one of %d groups", n_answers, running,
-               o->n_ranks);
+    CHECK_THAT(n_answers <= (running + o->n_ranks - 1) / o->n_ranks, "%d of %d running in one of %d groups or more", n_answers,
+               running, o->n_ranks);
     CHECK_THAT(n_prompt_rows <= o->chunk, "%d prompt rows, chunk %d", n_prompt_rows, o->chunk);
     CHECK_THAT(b->header->n_rows <= o->max_rows && b->header->n_rows == n_answers + n_prompt_rows, "%d rows", b->header->n_rows);
 }
@@ -239,10 +239,12 @@ static void start(uint32_t seed)
                                     .n_pages = 1 + random_below(random_below(2) ? 12 : MAX_PAGES),
                                     .max_rows = 1 + random_below(random_below(2) ? 20 : 150),
                                     .chunk = 1 + random_below(100),
-                                    .n_ranks = 1 + random_below(5)};
+                                    .n_ranks = 1 + random_below(5),
+                                    .max_groups = random_below(12),
+                                    .way = {random_below(2), random_below(3) * 0.01}};
     if (random_below(3)) {
         o->cost = (struct batch_cost){random_below(40), random_below(3), 0.001 * random_below(20),
-                                      random_below(2) * random_below(60)};
+                                      random_below(2) * random_below(60), random_below(3)};
     }
     w.depth = 1 + random_below(MAX_FLIGHT);
     int32_t changes = random_below(3) == 0 ? 2 : o->max_rows / KV_PAGE + o->n_slots + 1 + SLOT_PAGES;

@@ -6,6 +6,7 @@
 
 #include "src/commands/job/calibrate.h"
 #include "src/plan/outlook.h"
+#include "src/plan/predict.h"
 #include "src/plan/speed_board.h"
 #include "src/core/log.h"
 
@@ -132,7 +133,7 @@ static void add_points(const struct job *job, int32_t rank, struct cost_fit *fit
     for (int32_t i = layers.layer_first; i < layers.layer_end; i++) {
         bytes += job->sizes.layer_bytes[i];
     }
-    for (int32_t rows = 1; n_layers > 0 && rows <= MOST_ROWS; rows += (rows + 1) / 2) {
+    for (int32_t rows = 1; n_layers > 0 && rows <= MOST_ROWS; rows += (rows + 3) / 4) {
         for (int32_t past = 0; past <= PAST; past += PAST) {
             struct speed_step step = {.n_rows = rows, .past = past, .chunk = 1};
             double seconds = speed_layers_s(&job->speeds[rank], bytes, n_layers, &step);
@@ -156,6 +157,17 @@ struct batch_cost divide_cost(const struct job *job)
         }
     }
     return slowest;
+}
+
+struct batch_way divide_way(const struct job *job)
+{
+    struct batch_way way = {0};
+    for (int32_t i = 0; job->links && job->cluster->size > 1 && i < job->cluster->size; i++) {
+        struct batch_way one = predict_way(job->config.dim, job->links[i].latency_s, job->links[i].bytes_per_s);
+        way.row_s = one.row_s > way.row_s ? one.row_s : way.row_s;
+        way.fixed_s = one.fixed_s > way.fixed_s ? one.fixed_s : way.fixed_s;
+    }
+    return way;
 }
 
 void divide_log_verdict(const struct job *job)

@@ -18,6 +18,8 @@ int divide_plan(struct job *job, struct error *err);
 
 /* What a batch costs the slowest rank by the measured speeds; zeroed when they were not measured. */
 struct batch_cost divide_cost(const struct job *job);
+/* The slowest way between two ranks for a batch, as it was measured; zeroes when it was not. */
+struct batch_way divide_way(const struct job *job);
 
 /* One line on what the division promises and what would be better, for stderr; nothing when speeds were not measured. */
 void divide_log_verdict(const struct job *job);

@@ -298,7 +298,9 @@ int job_make_generator(struct job *job, struct scheduler *scheduler, struct gene
                                    .chunk = o->chunk,
                                    .blind_chunk = size > 1 && !job->chunk_is_given ? CHUNK_BLIND : 0,
                                    .n_ranks = size < o->depth ? size : o->depth,
+                                   .max_groups = o->depth,
                                    .cost = divide_cost(job),
+                                   .way = divide_way(job),
                                    .no_sharing = o->no_sharing};
     return scheduler_init(scheduler, &so, err) || generator_init(generator, &job->stage, scheduler, job->config.n_vocab, err) ? -1
                                                                                                                               : 0;
