@@ -11,6 +11,7 @@ real-time priority (chrt), and the head of the table says so.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -79,27 +80,28 @@ class Model:
         pairs = [self.matrices[f"blk.{layer}.{n}.weight"] for n in names]
         return board.operation(sum(p[0] for p in pairs) + rows * (columns + 4 * outputs), rows * sum(p[1] for p in pairs))
 
-    def layers_s(self, board, rows, first):
-        """All layers, for `rows` positions of one sequence from `first` on."""
+    def layers_s(self, board, rows, first, streams=False):
+        """All layers, for `rows` positions of one sequence from `first` on, or for position `first` of `rows` streams."""
         s = self.shape
         dim, ffn, kv = s["dim"], s["ffn"], s["kv_heads"] * self.width
-        visited = rows * first + rows * (rows + 1) / 2
+        visited = rows * (first + 1) if streams else rows * first + rows * (rows + 1) / 2
+        cached = visited if streams else first + rows
         total = 0
         for layer in range(s["layers"]):
             total += 2 * board.operation(rows * dim * 5, 0)  # norms: floats in, int8 out
             total += self.product(board, layer, ("attn_q", "attn_k", "attn_v"), rows, dim, dim + 2 * kv)
             total += board.operation(rows * (8 * dim + 12 * kv), 0)  # rope, and keys and values as halves
-            total += board.operation(4 * kv * (first + rows) + rows * dim * 8, 8 * visited * dim)
+            total += board.operation(4 * kv * cached + rows * dim * 8, 8 * visited * dim)
             total += self.product(board, layer, ("attn_output",), rows, dim, dim)
             total += self.product(board, layer, ("ffn_gate", "ffn_up"), rows, dim, 2 * ffn)
             total += board.operation(rows * ffn * 9, 0)
             total += self.product(board, layer, ("ffn_down",), rows, ffn, dim)
         return total
 
-    def head_s(self, board, share=1.0):
-        """A step with this share of the head, one row."""
-        size = self.head[0] * share + 5 * self.shape["dim"] + 8 * self.shape["vocab"] * share
-        return board.step + board.launch + board.operation(size, self.head[1] * share)
+    def head_s(self, board, share=1.0, rows=1):
+        """A step with this share of the head."""
+        size = self.head[0] * share + rows * (5 * self.shape["dim"] + 8 * self.shape["vocab"] * share)
+        return board.step + board.launch + board.operation(size, rows * self.head[1] * share)
 
     def hidden_bytes(self, rows):
         return rows * (4 * self.shape["dim"] + 16) + 128
@@ -130,6 +132,36 @@ class Model:
         """(seconds, rows) with the best number of equal chunks."""
         chunks = {-(-n // parts) for parts in range(max(1, n // 512), n // 16 + 1)}
         return min((self.prefill_s(board, n, c, ranks, link), c) for c in chunks)
+
+
+    def best_round(self, boards, link, rows, position, groups):
+        """(seconds, layers by rank) of a round of `groups` groups with the best contiguous split and the best division of the
+        head: as long as the most loaded rank computes for all groups, or a group needs round the ring."""
+        n, layers, ranks = self.shape["layers"], [self.layers_s(b, rows, position, True) for b in boards], len(boards)
+        once = [b.step + 2 * self.hidden_bytes(rows) / b.rate for b in boards]
+        head = [(self.head_s(b, 0, rows), self.head_s(b, 1, rows) - self.head_s(b, 0, rows)) for b in boards]
+        best = (float("inf"), None)
+        for cuts in itertools.combinations(range(1, n), ranks - 1):
+            counts = [b - a for a, b in zip((0,) + cuts, cuts + (n,))]
+            stages = [o + s * k / n for o, s, k in zip(once, layers, counts)]
+            if groups * max(stages) >= best[0]:
+                continue
+            low, high = max(stages), max(stages) + max(sum(h) for h in head)
+            for _ in range(30):  # the least load with which all shares of the head together are a whole one
+                load = (low + high) / 2
+                share = sum(max(0.0, load - s - h[0]) / h[1] for s, h in zip(stages, head))
+                low, high = (low, load) if share >= 1 else (load, high)
+            way = sum(stages) + max(high - s for s in stages) + (ranks + 2) * link.message(self.hidden_bytes(rows))
+            best = min(best, (max(groups * high, way), counts))
+        return best
+
+    def best_streams(self, boards, link, n_streams, position):
+        """(tokens/s, layers by rank, groups) of the best split and number of groups."""
+        found = []
+        for groups in range(len(boards), 2 * len(boards) + 1):
+            seconds, counts = self.best_round(boards, link, -(-n_streams // groups), position, groups)
+            found.append((n_streams / seconds, counts, groups))
+        return max(found)
 
 
 class Runs:
@@ -250,14 +282,20 @@ def streams_rows(runs, device, link, ranks, title, goal, *variants):
 
 
 def row_streams(runs):
-    for ranks, goal in ((4, ">=0.95"), (8, ">=0.92")):
-        streams_rows(runs, "sim:agx-orin-64", "10gbe", ranks, "agx-orin-64", goal, ("--split-head", "off"), ("--split-head", "on"))
+    for board, link in (("orin-nano-8", "1gbe"), ("orin-nx-16", "1gbe"), ("agx-orin-64", "10gbe")):
+        for ranks, goal in ((4, ">=0.95"), (8, ">=0.92")):
+            streams_rows(runs, f"sim:{board}", link, ranks, board, goal, ("--split-head", "on"))
 
 
 def row_uneven(runs):
+    """Unlike boards, the split that the program finds: share of the best contiguous split's bound."""
     boards = ("agx-orin-64", "agx-orin-32", "orin-nx-16", "orin-nano-8")
-    device = ",".join(f"sim:{b}" for b in boards)
-    streams_rows(runs, device, "1gbe", 4, "+".join(boards), "", ("--split-head", "off"), ("--split-head", "off", "--split", "9,11,6,6"))
+    model, link, n_streams = Model("llama-3.1-8b", "q4_k_m"), "1gbe", 32
+    print(f"{model.name} {model.kind} on {'+'.join(boards)}, {link}, {n_streams} streams; share = of the best split's bound")
+    rate, busy = runs.streams(model, 4, ",".join(f"sim:{b}" for b in boards), link, n_streams, 64)
+    bound, counts, groups = model.best_streams([Board(b) for b in boards], Link(link), n_streams, 32)
+    line(f"  the program's split (best: {' '.join(map(str, counts))} layers, {groups} groups)", f"{rate:.0f} tok/s", f"{bound:.0f}", f"{rate / bound:.3f}", ">=0.95")
+    print(f"  busy by rank {' '.join(f'{b:.2f}' for b in busy)}")
 
 
 def row_prompt_enters(runs):

@@ -14,8 +14,11 @@ static void apply_pages(struct stage *stage, const struct batch *batch)
     }
 }
 
+static int run_urgent(void *context, int32_t n_done, int32_t n_left);
+
 static void run_forward(struct stage *stage, struct batch *batch)
 {
+    struct segment_pause pause = {.run = run_urgent, .context = stage};
     apply_pages(stage, batch);
     int32_t n = batch->header->n_rows;
     if (n > 0) {
@@ -30,7 +33,8 @@ static void run_forward(struct stage *stage, struct batch *batch)
                                     .slots = stage->slots,
                                     .pages = stage->page_table,
                                     .max_pages = stage->options.max_pages_per_slot};
-        segment_forward(stage->segment, &rows, stage->cluster->rank == 0, batch->hidden);
+        segment_forward(stage->segment, &rows, stage->cluster->rank == 0, batch->hidden,
+                        stage->head && stage->cluster->size > 1 ? &pause : NULL);
     }
     if (stage->cluster->rank == stage->cluster->size - 1) {
         batch_keep_wanted(batch);
@@ -114,7 +118,57 @@ static void run_job(struct stage *stage, struct stage_entry *entry)
     }
 }
 
-/* Parts of the head first: a token that is sampled earlier refills the pipe earlier. */
+/* Work on the entry from stage->began_s until now has been done. */
+static void count_work(struct stage *stage, struct stage_entry *entry, int is_last)
+{
+    const struct batch_header *h = entry->batch.header;
+    int forward = entry->job == JOB_FORWARD;
+    double now_s = clock_now_s(), busy_s = now_s - stage->began_s;
+    if (!entry->letter && !entry->origin) { /* what others lent is not written to */
+        entry->batch.times[stage->cluster->rank].busy_s += (float)busy_s;
+    }
+    trace_work(stage->options.trace, forward ? TRACE_FORWARD : TRACE_HEAD, stage->began_s, now_s, h->number,
+               (size_t)(forward ? h->n_rows : h->n_hidden));
+    if (!(h->flags & BATCH_STOP)) {
+        stage->totals.busy_s += busy_s;
+        stage->totals.n_batches += (uint64_t)(forward && is_last);
+        stage->totals.n_rows += forward && is_last ? (uint64_t)h->n_rows : 0;
+    }
+    stage->began_s = now_s;
+}
+
+static void run(struct stage *stage, struct stage_entry *entry)
+{
+    stage->began_s = clock_now_s();
+    stage->at_work = entry;
+    double begin_s = stage->began_s;
+    run_job(stage, entry);
+    count_work(stage, entry, 1);
+    stage->head_s = entry->job == JOB_HEAD ? stage->began_s - begin_s : stage->head_s;
+    queue_put(&stage->done, entry);
+    bell_ring(&stage->main_bell);
+}
+
+/* Between two layers: parts of the head that have come in during a long chunk of prompts. Each token then comes earlier by what
+ * is left of the chunk; but the batch that is interrupted, and those on the other ranks, come home later by a part of the head.
+ */
+static int run_urgent(void *context, int32_t n_done, int32_t n_left)
+{
+    struct stage *stage = context;
+    struct stage_entry *forward = stage->at_work, *entry;
+    double left_s = (clock_now_s() - stage->began_s) / n_done * n_left;
+    if (left_s < stage->head_s * stage->cluster->size || !(entry = queue_take(&stage->home))) {
+        return 0;
+    }
+    count_work(stage, forward, 0);
+    for (; entry; entry = queue_take(&stage->home)) {
+        run(stage, entry);
+    }
+    stage->at_work = forward;
+    return 1;
+}
+
+/* Parts of the head first. */
 static struct stage_entry *next_job(struct stage *stage)
 {
     struct stage_entry *entry = queue_take(&stage->home);
@@ -142,24 +196,11 @@ void *stage_compute_main(void *argument)
     for (int stop = 0; !stop;) {
         double idle_s = clock_now_s();
         struct stage_entry *entry = wait_for_job(stage);
-        int forward = entry->job == JOB_FORWARD;
-        double begin_s = clock_now_s();
-        stop = forward && entry->batch.header->flags & BATCH_STOP;
-        run_job(stage, entry);
-        double end_s = clock_now_s();
-        if (!entry->letter && !entry->origin) { /* what others lent is not written to */
-            entry->batch.times[stage->cluster->rank].busy_s += (float)(end_s - begin_s);
-        }
-        trace_work(stage->options.trace, forward ? TRACE_FORWARD : TRACE_HEAD, begin_s, end_s, entry->batch.header->number,
-                   (size_t)(forward ? entry->batch.header->n_rows : entry->batch.header->n_hidden));
+        stop = entry->job == JOB_FORWARD && entry->batch.header->flags & BATCH_STOP;
         if (!stop) {
-            stage->totals.wait_s += stage->totals.n_batches > 0 ? begin_s - idle_s : 0;
-            stage->totals.busy_s += end_s - begin_s;
-            stage->totals.n_batches += (uint64_t)forward;
-            stage->totals.n_rows += forward ? (uint64_t)entry->batch.header->n_rows : 0;
+            stage->totals.wait_s += stage->totals.n_batches > 0 ? clock_now_s() - idle_s : 0;
         }
-        queue_put(&stage->done, entry);
-        bell_ring(&stage->main_bell);
+        run(stage, entry);
     }
     return NULL;
 }

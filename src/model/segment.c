@@ -45,7 +45,8 @@ int segment_init(struct segment *s, const struct model_config *config, const str
     return status ? -1 : layer_buffers_init(&s->buffers, config, slice, first, end, options->max_rows, backend, err);
 }
 
-void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host)
+void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host,
+                     const struct segment_pause *pause)
 {
     const struct backend_ops *ops = s->backend->ops;
     size_t n = (size_t)rows->n_rows * (size_t)s->config->dim;
@@ -56,6 +57,12 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
         ops->upload(s->backend, s->hidden, host, n);
     }
     for (int32_t i = s->first; i < s->end; i++) {
+        if (pause && i > s->first) {
+            ops->sync(s->backend);
+            if (pause->run(pause->context, i - s->first, s->end - i)) {
+                ops->step_begin(s->backend, rows);
+            }
+        }
         layer_forward(s->backend, s->config, &s->slice->layers[i - s->slice->range.layer_first], i, s->kv, i - s->first,
                       &s->buffers, s->hidden);
     }

@@ -22,9 +22,16 @@ struct segment_options {
 int segment_init(struct segment *s, const struct model_config *config, const struct slice *slice, int32_t first, int32_t end,
                  struct backend *backend, const struct segment_options *options, struct error *err);
 
+/* What may run on the backend between two layers, n_done of them behind it and n_left before it: 1 when it ran a step. */
+struct segment_pause {
+    int (*run)(void *context, int32_t n_done, int32_t n_left);
+    void *context;
+};
+
 /* Runs the rows through the layers. embed = 1: hidden comes from the rows' tokens; else it is read from host. The result is
- * written to host [n_rows, dim]. Waits. */
-void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host);
+ * written to host [n_rows, dim]. Waits. pause: NULL = layers follow each other without a look at anything. */
+void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host,
+                     const struct segment_pause *pause);
 
 /* Bytes of the segment's KV pages. */
 size_t segment_kv_bytes(const struct model_config *config, int32_t first, int32_t end, const struct segment_options *options);

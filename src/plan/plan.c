@@ -151,23 +151,11 @@ static struct request_work work_of(const struct plan_options *o)
                                  .n_heads = (answer + 1) / share};
 }
 
-/* How often layers count for each time that the head does. For many streams prompts, which pass the layers and not the head,
- * count too: a rank with more head and fewer layers would let the others wait for it while they come in. speed: of one such rank;
- * with nothing measured, as much time as the answers. */
-static double passes_of(const struct plan_options *o, const struct speed *speed)
+/* Bytes read for a token. For many streams layers count once more: prompts pass them and not the head, so a rank with more head
+ * and fewer layers would let the others wait for it while they come in. */
+static void ask_bytes(struct question *q, const struct slice_sizes *sizes)
 {
-    struct request_work w = work_of(o);
-    double step_s = speed_layers_s(speed, (uint64_t)speed->layer_bytes, 1, &w.step);
-    double chunk_s = speed_layers_s(speed, (uint64_t)speed->layer_bytes, 1, &w.chunk);
-    if (o->objective != PARTITION_THROUGHPUT || w.n_chunks <= 0) {
-        return 1;
-    }
-    return step_s > 0 ? (w.n_steps + w.n_chunks * chunk_s / step_s) / w.n_heads : 2;
-}
-
-/* Bytes read for a token. */
-static void ask_bytes(struct question *q, const struct slice_sizes *sizes, double passes)
-{
+    double passes = q->in.objective == PARTITION_THROUGHPUT ? 2 : 1;
     for (int32_t rank = 0; rank < q->in.n_ranks; rank++) {
         for (int32_t i = 0; i < sizes->n_layers; i++) {
             q->layer_cost[(size_t)rank * (size_t)sizes->n_layers + (size_t)i] = passes * (double)sizes->layer_bytes[i];
@@ -335,7 +323,7 @@ int plan_make(const struct slice_sizes *sizes, const struct model_config *config
     if (status == 0) {
         ask_memory(&q, sizes, config, options);
         if (alike) {
-            ask_bytes(&q, sizes, passes_of(options, &speeds[0]));
+            ask_bytes(&q, sizes);
         } else {
             ask_seconds(&q, sizes, options, speeds);
         }

@@ -225,21 +225,6 @@ static int measure_all(struct bench *b, struct error *err)
 
 /* -- set-up -- */
 
-/* The split is made for what is measured. */
-static void mix_of_tests(const struct bench *b, struct option_ints *mix)
-{
-    int32_t *values = calloc(2, sizeof *values);
-    if (!values) {
-        fatal("out of memory");
-    }
-    for (int32_t i = 0; i < b->n_tests; i++) {
-        values[0] += b->tests[i].n_prompt;
-        values[1] += b->tests[i].n_gen;
-    }
-    mix->values = values;
-    mix->n = 2;
-}
-
 static int options_init(struct bench *b, int argc, char **argv, int first, struct error *err)
 {
     struct bench_options *o = &b->options;
@@ -257,9 +242,6 @@ static int options_init(struct bench *b, int argc, char **argv, int first, struc
     o->common.job.n_ctx = b->max_ids;
     o->common.job.n_slots = b->max_streams;
     o->common.job.no_sharing = 1;
-    if (!o->common.job.mix.given) {
-        mix_of_tests(b, &o->common.job.mix);
-    }
     return 0;
 }
 

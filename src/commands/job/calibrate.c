@@ -67,7 +67,7 @@ static void step(struct bench *b, int32_t n, int32_t past, int32_t n_layers)
                                 .pages = b->pages,
                                 .max_pages = (int32_t)(sizeof b->pages / sizeof *b->pages)};
     b->segment.end = b->segment.first + n_layers;
-    segment_forward(&b->segment, &rows, 0, b->hidden);
+    segment_forward(&b->segment, &rows, 0, b->hidden, NULL);
 }
 
 static double time_sampling(const struct bench *b, int32_t n_vocab)
