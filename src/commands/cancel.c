@@ -16,6 +16,7 @@ void cancel_catch_signals(void)
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a reader who has gone is told as an error of the write */
 }
 
 const volatile sig_atomic_t *cancel_flag(void)
