@@ -90,7 +90,7 @@ static int meet(struct cluster *c, struct error *err)
     machines[c->rank] = this_machine();
     for (int32_t step = 0; step + 1 < c->size; step++) {
         int32_t out = (c->rank - step + c->size) % c->size, in = (out - 1 + c->size) % c->size;
-        mpi_ring_shift(MPI_COMM_WORLD, NULL, &machines[out], &machines[in], (int)sizeof *machines);
+        mpi_ring_shift(c, MPI_COMM_WORLD, &machines[out], &machines[in], (int)sizeof *machines);
     }
     set_peers(c, machines);
     free(machines);
@@ -123,7 +123,7 @@ static int start_mpi(struct cluster *c, int *argc, char ***argv, struct error *e
 
 int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
 {
-    *c = (struct cluster){.size = 1};
+    *c = (struct cluster){.size = 1, .is_starting = 1};
     /* The kernel adds 50 us to every sleep otherwise, as much as the sleeps between polls. Threads started later inherit it. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     if (!started_by_launcher()) {
@@ -132,7 +132,7 @@ int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
     if (start_mpi(c, argc, argv, err) || meet(c, err)) {
         return -1;
     }
-    c->mpi->comm = mpi_duplicate(MPI_COMM_WORLD);
+    c->mpi->comm = mpi_duplicate(c, MPI_COMM_WORLD);
     return 0;
 }
 
@@ -157,6 +157,15 @@ void cluster_finalize(struct cluster *c)
     *c = (struct cluster){0};
 }
 
+static void wait_for_all(const struct cluster *c, MPI_Request *request)
+{
+    if (c->is_starting) {
+        mpi_wait_start(c, request);
+    } else {
+        mpi_wait(request, 0);
+    }
+}
+
 void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *all)
 {
     if (bytes > INT_MAX) {
@@ -168,7 +177,7 @@ void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *
     }
     MPI_Request request;
     CHECK_MPI(MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, c->mpi->comm, &request));
-    mpi_wait(&request, 0);
+    wait_for_all(c, &request);
 }
 
 void cluster_broadcast(struct cluster *c, void *data, size_t bytes)
@@ -178,7 +187,7 @@ void cluster_broadcast(struct cluster *c, void *data, size_t bytes)
         size_t n = bytes - done < CHUNK ? bytes - done : CHUNK;
         MPI_Request request;
         CHECK_MPI(MPI_Ibcast((char *)data + done, (int)n, MPI_BYTE, 0, c->mpi->comm, &request));
-        mpi_wait(&request, 0);
+        wait_for_all(c, &request);
     }
 }
 
