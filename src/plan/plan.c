@@ -217,12 +217,11 @@ static int answer(struct question *q, const struct plan_options *o, int32_t tile
                   struct error *err)
 {
     q->in.tile = tile;
-    if (!(o->split && o->split->given) && q->in.n_ranks > q->in.n_layers + 1) {
+    if (!o->split && q->in.n_ranks > q->in.n_layers + 1) {
         return error_set(err, "%d ranks are too many for %d layers: at most %d (rank 0 may own none)", q->in.n_ranks,
                          q->in.n_layers, q->in.n_layers + 1);
     }
-    return o->split && o->split->given ? partition_from_counts(&q->in, o->split->values, o->split->n, slices, err)
-                                       : partition_balance(&q->in, slices, err);
+    return o->split ? partition_from_counts(&q->in, o->split, o->n_split, slices, err) : partition_balance(&q->in, slices, err);
 }
 
 /* 1 when every rank has the memory for its slice. */
@@ -344,8 +343,8 @@ int plan_make(const struct slice_sizes *sizes, const struct model_config *config
                         : speeds[0].n_points  ? speeds[0].layer_s[0] / speeds[0].layer_bytes
                                               : 0;
         status = answer_best(&q, options, unit_s, slices, err);
-        int by_hand = options->split && options->split->given;
-        if (status == 0 && alike && !by_hand && q.in.objective == PARTITION_THROUGHPUT && slices[0].vocab_end < sizes->n_vocab) {
+        if (status == 0 && alike && !options->split && q.in.objective == PARTITION_THROUGHPUT &&
+            slices[0].vocab_end < sizes->n_vocab) {
             q.in.tile = VOCAB_TILE;
             status = prefer_even_layers(&q, slices, err);
         }
