@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "src/cluster/mpi_check.h"
+#include "src/cluster/obituary.h"
 
 static int is_set(const char *variable)
 {
@@ -133,6 +134,13 @@ int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
         return -1;
     }
     c->mpi->comm = mpi_duplicate(c, MPI_COMM_WORLD);
+    pid_t mine = getpid(), *pids = calloc((size_t)c->size, sizeof *pids);
+    if (!pids) {
+        return error_set(err, "no memory for the list of %d ranks", c->size);
+    }
+    cluster_allgather(c, &mine, sizeof mine, pids);
+    obituary_init(c, pids);
+    free(pids);
     return 0;
 }
 
@@ -152,6 +160,7 @@ void cluster_finalize(struct cluster *c)
         MPI_Finalize();
     }
     fatal_set_hook("llm", NULL);
+    obituary_free();
     free(c->mpi);
     free(c->peers);
     *c = (struct cluster){0};

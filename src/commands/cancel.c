@@ -3,11 +3,15 @@
 
 #include <stddef.h>
 
+#include "src/cluster/obituary.h"
+
 static volatile sig_atomic_t cancelled;
 
 static void on_signal(int signal_number)
 {
-    (void)signal_number;
+    if (signal_number == SIGTERM) {
+        obituary_tell(); /* mpirun sends it also when a rank has died */
+    }
     cancelled = 1;
 }
 
