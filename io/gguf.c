@@ -115,17 +115,11 @@ static int split_key(const struct gguf_content *content, const char *key, int64_
         return 0;
     }
     const struct gguf_value *v = &content->values[place];
-    switch (v->kind) {
-    case GGUF_U8:
-    case GGUF_I8:
-    case GGUF_U16:
-    case GGUF_I16:
-    case GGUF_U32:
-    case GGUF_I32:
-    case GGUF_U64:
-    case GGUF_I64: *out = gguf_element_i64(v, 0); return 0;
-    default: return error_set(err, "%s is of kind %s, expected an integer", key, gguf_kind_name(v->kind));
+    if (!gguf_kind_is_integer(v->kind)) {
+        return error_set(err, "%s is of kind %s, expected an integer", key, gguf_kind_name(v->kind));
     }
+    *out = gguf_element_i64(v, 0);
+    return 0;
 }
 
 static int check_split(const struct gguf_content *content, int32_t part, int32_t n_parts, struct error *err)

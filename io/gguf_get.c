@@ -5,7 +5,7 @@
 #include "io/gguf.h"
 #include "io/gguf_parse.h"
 
-static int is_integer(enum gguf_kind kind)
+int gguf_kind_is_integer(enum gguf_kind kind)
 {
     switch (kind) {
     case GGUF_U8:
@@ -15,10 +15,14 @@ static int is_integer(enum gguf_kind kind)
     case GGUF_U32:
     case GGUF_I32:
     case GGUF_U64:
-    case GGUF_I64:
-    case GGUF_BOOL: return 1;
+    case GGUF_I64: return 1;
     default: return 0;
     }
+}
+
+static int is_integer(enum gguf_kind kind)
+{
+    return gguf_kind_is_integer(kind) || kind == GGUF_BOOL;
 }
 
 static int is_float(enum gguf_kind kind)

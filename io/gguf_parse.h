@@ -21,6 +21,9 @@ struct gguf_content {
 int gguf_parse(struct gguf_content *content, const uint8_t *bytes, size_t n_bytes, struct error *err);
 void gguf_content_free(struct gguf_content *content);
 
+/* 1 for whole numbers of any size; 0 for truth values. */
+int gguf_kind_is_integer(enum gguf_kind kind);
+
 /* Little-endian numbers at any address. */
 uint32_t gguf_load_u32(const uint8_t *p);
 uint64_t gguf_load_u64(const uint8_t *p);

@@ -87,6 +87,7 @@ int main(int argc, char **argv)
     }
     signal(SIGBUS, on_sigbus);
     int status = cluster_agree_equal(&cluster, command_hash(argc, argv), "the command", &err);
+    cluster.is_starting = 0; /* the commands say when they start something together */
     status = status ? status : run_command(&cluster, argc, argv, &err);
     if (status < 0 && cluster.rank == 0) {
         fprintf(stderr, "llm: %s\n", err.text);

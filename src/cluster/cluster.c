@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "src/cluster/mpi_check.h"
+#include "src/cluster/obituary.h"
 
 static int is_set(const char *variable)
 {
@@ -90,7 +91,7 @@ static int meet(struct cluster *c, struct error *err)
     machines[c->rank] = this_machine();
     for (int32_t step = 0; step + 1 < c->size; step++) {
         int32_t out = (c->rank - step + c->size) % c->size, in = (out - 1 + c->size) % c->size;
-        mpi_ring_shift(MPI_COMM_WORLD, NULL, &machines[out], &machines[in], (int)sizeof *machines);
+        mpi_ring_shift(c, MPI_COMM_WORLD, &machines[out], &machines[in], (int)sizeof *machines);
     }
     set_peers(c, machines);
     free(machines);
@@ -123,7 +124,7 @@ static int start_mpi(struct cluster *c, int *argc, char ***argv, struct error *e
 
 int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
 {
-    *c = (struct cluster){.size = 1};
+    *c = (struct cluster){.size = 1, .is_starting = 1};
     /* The kernel adds 50 us to every sleep otherwise, as much as the sleeps between polls. Threads started later inherit it. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     if (!started_by_launcher()) {
@@ -132,7 +133,14 @@ int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
     if (start_mpi(c, argc, argv, err) || meet(c, err)) {
         return -1;
     }
-    c->mpi->comm = mpi_duplicate(MPI_COMM_WORLD);
+    c->mpi->comm = mpi_duplicate(c, MPI_COMM_WORLD);
+    pid_t mine = getpid(), *pids = calloc((size_t)c->size, sizeof *pids);
+    if (!pids) {
+        return error_set(err, "no memory for the list of %d ranks", c->size);
+    }
+    cluster_allgather(c, &mine, sizeof mine, pids);
+    obituary_init(c, pids);
+    free(pids);
     return 0;
 }
 
@@ -152,9 +160,19 @@ void cluster_finalize(struct cluster *c)
         MPI_Finalize();
     }
     fatal_set_hook("llm", NULL);
+    obituary_free();
     free(c->mpi);
     free(c->peers);
     *c = (struct cluster){0};
+}
+
+static void wait_for_all(const struct cluster *c, MPI_Request *request)
+{
+    if (c->is_starting) {
+        mpi_wait_start(c, request);
+    } else {
+        mpi_wait(request, 0);
+    }
 }
 
 void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *all)
@@ -168,7 +186,7 @@ void cluster_allgather(struct cluster *c, const void *mine, size_t bytes, void *
     }
     MPI_Request request;
     CHECK_MPI(MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, c->mpi->comm, &request));
-    mpi_wait(&request, 0);
+    wait_for_all(c, &request);
 }
 
 void cluster_broadcast(struct cluster *c, void *data, size_t bytes)
@@ -178,7 +196,7 @@ void cluster_broadcast(struct cluster *c, void *data, size_t bytes)
         size_t n = bytes - done < CHUNK ? bytes - done : CHUNK;
         MPI_Request request;
         CHECK_MPI(MPI_Ibcast((char *)data + done, (int)n, MPI_BYTE, 0, c->mpi->comm, &request));
-        mpi_wait(&request, 0);
+        wait_for_all(c, &request);
     }
 }
 

@@ -23,10 +23,12 @@ struct cluster {
     int32_t local_rank, local_size;
     struct cluster_peer *peers; /* [size] owned */
     struct cluster_mpi *mpi;    /* private: communicators; NULL without mpirun */
+    int is_starting;            /* 1: a collective that waits 60 s for a rank is fatal() and names it; 0: it may wait for ever */
 };
 
 /* Starts MPI (FUNNELED) and fills the struct; installs the fatal() hook. Without mpirun or srun MPI is not started at all: one
- * rank. No first message within 60 s is fatal() (a wrong network interface, mostly). Collective. */
+ * rank. No first message within 60 s is fatal() (a wrong network interface, mostly). is_starting is 1 from here on until the
+ * caller clears it: before anything that may wait for people, files of any size, or a pipe. Collective. */
 int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err);
 /* Clean end of the job. Collective. */
 void cluster_finalize(struct cluster *c);

@@ -11,8 +11,11 @@ static double ask(struct cluster *c)
     for (int i = 0; i < N_PINGS; i++) {
         char byte = 0;
         double theirs, begin_s = clock_now_s();
-        CHECK_MPI(MPI_Send(&byte, 1, MPI_BYTE, 0, CLOCK_TAG, c->mpi->comm));
-        CHECK_MPI(MPI_Recv(&theirs, 1, MPI_DOUBLE, 0, CLOCK_TAG, c->mpi->comm, MPI_STATUS_IGNORE));
+        MPI_Request requests[2];
+        CHECK_MPI(MPI_Irecv(&theirs, 1, MPI_DOUBLE, 0, CLOCK_TAG, c->mpi->comm, &requests[0]));
+        CHECK_MPI(MPI_Isend(&byte, 1, MPI_BYTE, 0, CLOCK_TAG, c->mpi->comm, &requests[1]));
+        mpi_poll_start(c, &requests[1]);
+        mpi_poll_start(c, &requests[0]);
         double end_s = clock_now_s();
         if (i == 0 || end_s - begin_s < best_s) {
             best_s = end_s - begin_s;
@@ -26,21 +29,27 @@ static void answer(struct cluster *c, int rank)
 {
     for (int i = 0; i < N_PINGS; i++) {
         char byte;
-        CHECK_MPI(MPI_Recv(&byte, 1, MPI_BYTE, rank, CLOCK_TAG, c->mpi->comm, MPI_STATUS_IGNORE));
+        MPI_Request request;
+        CHECK_MPI(MPI_Irecv(&byte, 1, MPI_BYTE, rank, CLOCK_TAG, c->mpi->comm, &request));
+        mpi_poll_start(c, &request);
         double now_s = clock_now_s();
-        CHECK_MPI(MPI_Send(&now_s, 1, MPI_DOUBLE, rank, CLOCK_TAG, c->mpi->comm));
+        CHECK_MPI(MPI_Isend(&now_s, 1, MPI_DOUBLE, rank, CLOCK_TAG, c->mpi->comm, &request));
+        mpi_poll_start(c, &request);
     }
 }
 
 double cluster_clock_offset(struct cluster *c)
 {
-    if (c->rank > 0) {
-        return ask(c);
-    }
+    double offset_s = 0;
     for (int rank = 1; rank < c->size; rank++) {
-        answer(c, rank);
+        if (c->rank == 0) {
+            answer(c, rank);
+        } else if (c->rank == rank) {
+            offset_s = ask(c);
+        }
+        mpi_barrier_start(c); /* nobody waits for a rank that is busy with another */
     }
-    return 0;
+    return offset_s;
 }
 
 void cluster_fetch(struct cluster *c, int32_t from, void *data, size_t bytes)

@@ -69,8 +69,8 @@ int link_init(struct link **out, struct cluster *c, int32_t depth, size_t capaci
     }
     if (c->size > 1) {
         char out_byte = 0, in_byte = 0;
-        l->comm = mpi_duplicate(c->mpi->comm);
-        mpi_ring_shift(l->comm, c->peers, &out_byte, &in_byte, 1);
+        l->comm = mpi_duplicate(c, c->mpi->comm);
+        mpi_ring_shift(c, l->comm, &out_byte, &in_byte, 1);
     }
     *out = l;
     return 0;

@@ -45,12 +45,8 @@ static void exchange(struct mail *m, struct cluster *c, int32_t low, int32_t hig
     int other = c->rank == low ? high : low;
     CHECK_MPI(MPI_Irecv(&in, 1, MPI_BYTE, other, MAIL_TAG, m->comm, &requests[0]));
     CHECK_MPI(MPI_Isend(&out, 1, MPI_BYTE, other, MAIL_TAG, m->comm, &requests[1]));
-    for (int i = 0; i < 2; i++) {
-        if (mpi_wait(&requests[i], MPI_START_LIMIT_S)) {
-            fatal("rank %d (%s) and rank %d (%s) do not reach each other within %d s", c->rank, c->peers[c->rank].host, other,
-                  c->peers[other].host, MPI_START_LIMIT_S);
-        }
-    }
+    mpi_wait_start(c, &requests[0]);
+    mpi_wait_start(c, &requests[1]);
 }
 
 int mail_init(struct mail **out, struct cluster *c, struct error *err)
@@ -59,7 +55,7 @@ int mail_init(struct mail **out, struct cluster *c, struct error *err)
     if (!m) {
         return error_set(err, "no memory for messages between ranks");
     }
-    m->comm = mpi_duplicate(c->mpi->comm);
+    m->comm = mpi_duplicate(c, c->mpi->comm);
     for (int32_t rank = 1; rank < c->size; rank++) {
         exchange(m, c, 0, rank);
     }

@@ -22,6 +22,10 @@ struct partition_input {
     int32_t n_ranks, n_layers, n_vocab;
     enum partition_objective objective;
     int32_t tile; /* > 0: each rank may own a run of vocabulary tiles of so many rows, whole but for the last; 0: all on rank 0 */
+    /* 1, with tiles and throughput: among alike ranks many splits are equally good, as the tiles of a divided head fill what
+     * layers leave. The one with the most even layers is best for prompts, which pass the layers and not the head, and has the
+     * most even head: taken where it loads no rank by more than 1 % above the best. */
+    int prefer_even;
     const double *layer_cost;    /* [n_ranks, n_layers] */
     const double *layers_once;   /* [n_ranks] added where a rank owns layers */
     const double *row_cost;      /* [n_ranks] one vocabulary row */
@@ -31,8 +35,8 @@ struct partition_input {
     const uint64_t *memory;      /* [n_ranks] bytes for layers and rows; UINT64_MAX = enough */
 };
 
-/* Exact for throughput. Ties: rank 0 gets as few layers as it may, but at least one unless none makes the most loaded rank
- * lighter; then the ranks after it are split by the same rule. Vocabulary tiles then level the loads.
+/* Exact for throughput, but for prefer_even. Other ties: rank 0 gets as few layers as it may, but at least one unless none makes
+ * the most loaded rank lighter; then the ranks after it are split by the same rule. Vocabulary tiles then level the loads.
  * Latency: the fastest ranks are filled to their memory; a divided head counts by its slowest part, since all parts run at once;
  * within 1 % of the best. Ties: low ranks are filled first, the others stay empty.
  * -1 with *err when no split fits the memory: what is needed and what there is. slices: [n_ranks]. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { MAX_HALVINGS = 200, HEAD_LIMITS = 24 };
+static const double ALIKE = 1.01; /* splits whose most loaded ranks differ by no more count as equally good */
 
 int partition_search_init(struct partition_search *s, const struct partition_input *in, struct error *err)
 {
@@ -141,7 +142,8 @@ static double all_of_it(const struct partition_search *s)
     return sum;
 }
 
-int partition_search_throughput(struct partition_search *s, int32_t *counts)
+/* The split with the least limit; of several the one that gives the low ranks the fewest layers. */
+static int search_least(const struct partition_search *s, int32_t *counts)
 {
     const struct partition_input *in = s->in;
     double limit = all_of_it(s);
@@ -196,6 +198,59 @@ double partition_search_rows(const struct partition_search *s, const int32_t *co
         *(row == in->n_vocab ? &high : &low) = limit;
     }
     return high;
+}
+
+/* What the most loaded rank carries when the vocabulary fills what these layers leave, and rows: how it is divided. INFINITY when
+ * it does not fit. base: [n_ranks] scratch. */
+static double most_loaded(const struct partition_search *s, const int32_t *counts, double *base, int32_t *rows)
+{
+    const struct partition_input *in = s->in;
+    int32_t layer = 0;
+    double most = 0;
+    for (int32_t rank = 0; rank < in->n_ranks; layer += counts[rank++]) {
+        base[rank] = layers_load(s, rank, layer, layer + counts[rank]);
+        if (s->bytes[layer + counts[rank]] - s->bytes[layer] > in->memory[rank]) {
+            return INFINITY;
+        }
+    }
+    if (partition_search_rows(s, counts, base, 1, rows) < 0) {
+        return INFINITY;
+    }
+    for (int32_t rank = 0; rank < in->n_ranks; rank++) {
+        most = fmax(most, base[rank] + partition_head_load(in, rank, rows[rank]));
+    }
+    return most;
+}
+
+/* Takes the split with the most even layers if it is as good, and if the head is divided at all. */
+static int prefer_even(const struct partition_search *s, int32_t *counts)
+{
+    size_t n = (size_t)s->in->n_ranks;
+    double *base = calloc(n, sizeof *base);
+    int32_t *rows = calloc(n, sizeof *rows), *even = calloc(n, sizeof *even);
+    int status = base && rows && even ? 0 : -1;
+    if (status == 0) {
+        double best = most_loaded(s, counts, base, rows);
+        int is_divided = rows[0] < s->in->n_vocab;
+        for (int32_t rank = 0; rank < s->in->n_ranks; rank++) { /* those that have one more come last: rank 0 also samples */
+            even[rank] = (s->in->n_layers + rank) / s->in->n_ranks;
+        }
+        if (is_divided && most_loaded(s, even, base, rows) <= ALIKE * best) {
+            memcpy(counts, even, n * sizeof *even);
+        }
+    }
+    free(base);
+    free(rows);
+    free(even);
+    return status;
+}
+
+int partition_search_throughput(struct partition_search *s, int32_t *counts)
+{
+    if (search_least(s, counts)) {
+        return -1;
+    }
+    return s->in->prefer_even && s->in->tile ? prefer_even(s, counts) : 0;
 }
 
 /* One rank of least_sum: from the states before it to those after it. Of two ways of the same cost the one that gave more layers

@@ -18,17 +18,19 @@ static int compare(const void *a, const void *b)
 
 /* One way of a message of n bytes: the median of the rounds, halved. `leads` sends first. The waits poll, as the message loop
  * does while it is busy. */
-static double one_way_s(MPI_Comm comm, int peer, int leads, char *buffer, int n, int n_rounds)
+static double one_way_s(const struct cluster *c, MPI_Comm comm, int peer, int leads, char *buffer, int n, int n_rounds)
 {
     double times[SMALL_ROUNDS];
     for (int i = 0; i < n_rounds; i++) {
         double start = clock_now_s();
         for (int way = 0; way < 2; way++) {
+            MPI_Request request;
             if ((way == 0) == leads) {
-                CHECK_MPI(MPI_Send(buffer, n, MPI_BYTE, peer, TAG, comm));
+                CHECK_MPI(MPI_Isend(buffer, n, MPI_BYTE, peer, TAG, comm, &request));
             } else {
-                CHECK_MPI(MPI_Recv(buffer, n, MPI_BYTE, peer, TAG, comm, MPI_STATUS_IGNORE));
+                CHECK_MPI(MPI_Irecv(buffer, n, MPI_BYTE, peer, TAG, comm, &request));
             }
+            mpi_poll_start(c, &request);
         }
         times[i] = (clock_now_s() - start) / 2;
     }
@@ -47,17 +49,17 @@ void ring_measure(struct cluster *c, int large, struct ring_link *all)
     if (!buffer) {
         fatal("out of memory for a message of %d bytes", large);
     }
-    MPI_Comm comm = mpi_duplicate(c->mpi->comm);
+    MPI_Comm comm = mpi_duplicate(c, c->mpi->comm);
     for (int32_t first = 0; first < c->size; first++) {
         int32_t second = (first + 1) % c->size;
         if (c->rank == first || c->rank == second) {
             int leads = c->rank == first, peer = leads ? second : first;
-            struct ring_link link = {.latency_s = one_way_s(comm, peer, leads, buffer, SMALL, SMALL_ROUNDS)};
-            double large_s = one_way_s(comm, peer, leads, buffer, large, LARGE_ROUNDS);
+            struct ring_link link = {.latency_s = one_way_s(c, comm, peer, leads, buffer, SMALL, SMALL_ROUNDS)};
+            double large_s = one_way_s(c, comm, peer, leads, buffer, large, LARGE_ROUNDS);
             link.bytes_per_s = large / fmax(large_s - link.latency_s, 1e-9);
             mine = leads ? link : mine;
         }
-        cluster_agree(c, 0, NULL); /* one pair at a time */
+        mpi_barrier_start(c); /* one pair at a time */
     }
     CHECK_MPI(MPI_Comm_free(&comm));
     free(buffer);

@@ -30,6 +30,9 @@ int common_options_check(const struct common_options *o, struct error *err)
     if (strcmp(layers, "auto") != 0 && strcmp(layers, "all") != 0 && is_no_layer_count(layers)) {
         return error_set(err, "-ngl is \"%s\", expected a number, all or auto", layers);
     }
+    if (o->job.mix.given && o->job.mix.n != 2) {
+        return error_set(err, "--mix has %d numbers, expected two: tokens of a prompt and of an answer", o->job.mix.n);
+    }
     for (int i = 0; i < o->stops.n; i++) {
         if (!*o->stops.texts[i]) {
             return error_set(err, "--stop is empty, expected a text");

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "src/commands/option_hints.h"
+
 static int table_ends(const struct option *o)
 {
     return o->kind == OPTION_GROUP && !o->help;
@@ -67,6 +69,10 @@ static int unknown(const struct option *table, const char *name, size_t n, struc
     size_t nearest_n = 0;
     int best = n < 5 ? 0 : n < 9 ? 2 : 3; /* edits that may still be a slip: none in a short name */
     best++;
+    const char *hint = option_hint(name, n);
+    if (hint) {
+        return error_set(err, "unknown option %.*s; %s", (int)n, name, hint);
+    }
     for (; !table_ends(table); table++) {
         for (const char *p = table->kind == OPTION_GROUP ? "" : table->names; *p;) {
             size_t length = strcspn(p, " ");

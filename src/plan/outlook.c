@@ -79,17 +79,18 @@ static struct outlook try_part(const struct outlook_input *in, int32_t first, in
 static struct outlook try_equal(const struct outlook_input *in)
 {
     struct plan_options o = in->options;
-    struct option_ints counts = {.values = calloc((size_t)o.n_ranks, sizeof(int32_t)), .n = o.n_ranks, .given = 1};
-    if (!counts.values) {
+    int32_t *counts = calloc((size_t)o.n_ranks, sizeof *counts);
+    if (!counts) {
         fatal("out of memory");
     }
     for (int32_t i = 0; i < o.n_ranks; i++) {
-        counts.values[i] = in->sizes->n_layers / o.n_ranks + (i >= o.n_ranks - in->sizes->n_layers % o.n_ranks);
+        counts[i] = in->sizes->n_layers / o.n_ranks + (i >= o.n_ranks - in->sizes->n_layers % o.n_ranks);
     }
-    o.split = &counts;
+    o.split = counts;
+    o.n_split = o.n_ranks;
     o.split_head = PLAN_SPLIT_HEAD_OFF;
     struct outlook out = try(in, &o, in->links, 1);
-    free(counts.values);
+    free(counts);
     return out;
 }
 

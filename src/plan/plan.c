@@ -205,47 +205,11 @@ static int answer(struct question *q, const struct plan_options *o, int32_t tile
                   struct error *err)
 {
     q->in.tile = tile;
-    if (!(o->split && o->split->given) && q->in.n_ranks > q->in.n_layers + 1) {
+    if (!o->split && q->in.n_ranks > q->in.n_layers + 1) {
         return error_set(err, "%d ranks are too many for %d layers: at most %d (rank 0 may own none)", q->in.n_ranks,
                          q->in.n_layers, q->in.n_layers + 1);
     }
-    return o->split && o->split->given ? partition_from_counts(&q->in, o->split->values, o->split->n, slices, err)
-                                       : partition_balance(&q->in, slices, err);
-}
-
-/* 1 when every rank has the memory for its slice. */
-static int fits_memory(const struct question *q, const struct partition_slice *s)
-{
-    for (int32_t rank = 0; rank < q->in.n_ranks; rank++) {
-        uint64_t need = q->row_bytes[rank] * (uint64_t)(s[rank].vocab_end - s[rank].vocab_first);
-        for (int32_t i = s[rank].layer_first; i < s[rank].layer_end; i++) {
-            need += q->layer_bytes[i];
-        }
-        if (need > q->memory[rank]) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* Among alike ranks many divisions read the same bytes, as the tiles of a divided head fill what layers leave. The one with the
- * most even layers is best for prompts and has the most even head: taken when it costs next to nothing. */
-static int prefer_even_layers(struct question *q, struct partition_slice *slices, struct error *err)
-{
-    static const double NEXT_TO_NOTHING = 1.01;
-    int32_t n = q->in.n_ranks, *counts = calloc((size_t)n, sizeof *counts);
-    struct partition_slice *even = calloc((size_t)n, sizeof *even);
-    int status = counts && even ? 0 : error_set(err, "out of memory for the split over %d ranks", n);
-    for (int32_t rank = 0; status == 0 && rank < n; rank++) { /* those that have one more come last: rank 0 also samples */
-        counts[rank] = (q->in.n_layers + rank) / n;
-    }
-    status = status ? status : partition_from_counts(&q->in, counts, n, even, err);
-    if (status == 0 && fits_memory(q, even) && value_of(&q->in, even) <= NEXT_TO_NOTHING * value_of(&q->in, slices)) {
-        memcpy(slices, even, (size_t)n * sizeof *even);
-    }
-    free(counts);
-    free(even);
-    return status;
+    return o->split ? partition_from_counts(&q->in, o->split, o->n_split, slices, err) : partition_balance(&q->in, slices, err);
 }
 
 /* The longest part of a head: what one stream waits for. */
@@ -332,10 +296,9 @@ int plan_make(const struct slice_sizes *sizes, const struct model_config *config
                         : speeds[0].n_points  ? speeds[0].layer_s[0] / speeds[0].layer_bytes
                                               : 0;
         status = answer_best(&q, options, unit_s, slices, err);
-        int by_hand = options->split && options->split->given;
-        if (status == 0 && alike && !by_hand && q.in.objective == PARTITION_THROUGHPUT && slices[0].vocab_end < sizes->n_vocab) {
-            q.in.tile = VOCAB_TILE;
-            status = prefer_even_layers(&q, slices, err);
+        if (status == 0 && alike && !options->split && slices[0].vocab_end < sizes->n_vocab) {
+            q.in.prefer_even = 1;
+            status = answer(&q, options, VOCAB_TILE, slices, err);
         }
     }
     for (int32_t i = 0; status == 0 && i < options->n_ranks; i++) {

@@ -4,7 +4,6 @@
 #define SRC_PLAN_PLAN_H
 
 #include "src/cluster/partition.h"
-#include "src/commands/options.h"
 #include "src/plan/speed.h"
 #include "src/model/segment.h"
 #include "src/model/slice.h"
@@ -13,11 +12,12 @@ enum plan_split_head { PLAN_SPLIT_HEAD_AUTO, PLAN_SPLIT_HEAD_ON, PLAN_SPLIT_HEAD
 
 struct plan_options {
     int32_t n_ranks;
-    const struct option_ints *split; /* layers of each rank; NULL or not given = by what follows */
-    int32_t n_ctx, n_slots;          /* KV pool: n_slots sequences of n_ctx positions, unless kv_memory says */
-    uint64_t kv_memory;              /* bytes of KV pages a rank may have; 0 = not given */
-    int32_t max_rows, depth;         /* buffers */
-    int32_t chunk;                   /* prompt rows that travel together */
+    const int32_t *split; /* [n_split] layers of each rank; NULL = by what follows */
+    int32_t n_split;
+    int32_t n_ctx, n_slots;  /* KV pool: n_slots sequences of n_ctx positions, unless kv_memory says */
+    uint64_t kv_memory;      /* bytes of KV pages a rank may have; 0 = not given */
+    int32_t max_rows, depth; /* buffers */
+    int32_t chunk;           /* prompt rows that travel together */
     enum kv_type k_type, v_type;
     int objective;                  /* enum partition_objective */
     int split_head;                 /* enum plan_split_head */

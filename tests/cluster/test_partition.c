@@ -46,6 +46,7 @@ static void random_problem(struct problem *p)
     int uneven = random_below(3), limited = random_below(2), fixed = random_below(2);
     p->in.objective = random_below(2) ? PARTITION_LATENCY : PARTITION_THROUGHPUT;
     p->in.tile = random_below(2) ? TILE : 0;
+    p->in.prefer_even = random_below(2);
     uint64_t row_bytes = (uint64_t)random_below(3), total = row_bytes * (uint64_t)p->in.n_vocab;
     for (int32_t i = 0; i < p->in.n_layers; i++) {
         p->layer_bytes[i] = 4 + (uint64_t)random_below(12);
@@ -142,7 +143,7 @@ static void check_random(void)
         }
         n_fit++;
         check_contiguous(&p.in, slices);
-        double value = value_of(&p.in, slices), slack = p.in.objective == PARTITION_LATENCY ? 1.01 : 1 + 1e-9;
+        double value = value_of(&p.in, slices), slack = p.in.objective == PARTITION_LATENCY || p.in.prefer_even ? 1.01 : 1 + 1e-9;
         CHECK_THAT(value <= best * slack, "trial %d (objective %d, tile %d, %d ranks, %d layers): %g, the best is %g", trial,
                    p.in.objective, p.in.tile, p.in.n_ranks, p.in.n_layers, value, best);
     }
@@ -268,6 +269,41 @@ static void check_uneven(void)
     CHECK_INT(s[0].vocab_end, 96 * 1024);
 }
 
+/* Alike ranks with a divided head: even layers where they are as good, those with one more last; memory and clearly better splits
+ * come first. */
+static void check_even(void)
+{
+    static struct problem p;
+    static const struct {
+        int32_t n_layers, n_ranks;
+        double head;
+        int32_t counts[4];
+    } cases[] = {
+        {32, 4, 4, {5, 9, 9, 9}}, {32, 4, 4.4, {8, 8, 8, 8}}, {30, 4, 4, {7, 7, 8, 8}}, {28, 3, 9.9, {9, 9, 10}},
+        {6, 4, 50, {1, 1, 2, 2}}, {30, 4, 0.1, {6, 8, 8, 8}}, /* 7,7,8,8 would leave the tiles to a rank with 8 */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct partition_slice s[4];
+        set_equal(&p, cases[i].n_ranks, cases[i].n_layers, 1, cases[i].head, NULL);
+        p.in.tile = 1024;
+        p.in.prefer_even = 1;
+        CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+        check_contiguous(&p.in, s);
+        for (int32_t rank = 0; rank < p.in.n_ranks; rank++) {
+            CHECK_THAT(s[rank].layer_end - s[rank].layer_first == cases[i].counts[rank],
+                       "case %zu: rank %d owns %d layers, expected %d", i, rank, s[rank].layer_end - s[rank].layer_first,
+                       cases[i].counts[rank]);
+        }
+    }
+    struct partition_slice s[4];
+    set_equal(&p, 4, 32, 1, 4.4, NULL);
+    p.in.tile = 1024;
+    p.in.prefer_even = 1;
+    p.memory[1] = 70; /* 7 layers */
+    CHECK_INT(partition_balance(&p.in, s, NULL), 0);
+    CHECK_INT(s[1].layer_end - s[1].layer_first, 7);
+}
+
 /* 16 unequal ranks, 128 layers, a large vocabulary: both objectives, with and without memory limits. */
 static void check_large(void)
 {
@@ -347,6 +383,7 @@ int main(void)
     check_known();
     check_heads();
     check_uneven();
+    check_even();
     check_large();
     check_messages();
     return check_result();

@@ -64,7 +64,13 @@ static void test_refused(void)
         const char *message;
     } cases[] = {
         {{"--tmp", "1"}, "unknown option --tmp; did you mean --temp? (--help lists all)"},
-        {{"-r", "1"}, "unknown option -r (--help lists all)"},
+        {{"-y", "1"}, "unknown option -y (--help lists all)"},
+        {{"-ts", "1,2"},
+         "unknown option -ts; layers are divided by measured speed, or by hand with --split 5,9,9 (layers, not shares)"},
+        {{"--rpc=a:1", ""}, "unknown option --rpc; nothing has to run on the nodes: mpirun --hostfile FILE starts all ranks"},
+        {{"--flash-attn", "on"},
+         "unknown option --flash-attn; not needed: there is one kind of attention, which keeps no matrix of scores"},
+        {{"--temperature", "1"}, "unknown option --temperature; it is --temp here"},
         {{"hello", ""}, "\"hello\" is no option (--help lists all)"},
         {{"--json=1", ""}, "--json takes no value"},
         {{"-n", "12x"}, "-n is \"12x\", expected a whole number from -1 to 1000"},

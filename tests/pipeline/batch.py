@@ -5,15 +5,22 @@
     python3 tests/pipeline/batch.py chat COMMAND...                     OpenAI's form against runs of its own
     python3 tests/pipeline/batch.py bad-lines COMMAND...                errors of lines; the others are answered
     python3 tests/pipeline/batch.py interactive COMMAND...              a request is written when the last result is there
+    python3 tests/pipeline/batch.py stalled COMMAND...                  nobody reads the results, then a signal
+    python3 tests/pipeline/batch.py gone COMMAND...                     the reader of the results has gone
     python3 tests/pipeline/batch.py many N FILE                         writes N small requests
     python3 tests/pipeline/batch.py whole FILE                          prints how many results, all whole lines, a file has
 
 COMMAND is `... llm` with its options, without the name of a command."""
 
+import fcntl
 import json
 import random
+import signal
 import subprocess
 import sys
+import tempfile
+import termios
+import time
 
 # Field of a request: option of run.
 OPTIONS = {"max_tokens": "-n", "temperature": "--temp", "top_k": "--top-k", "top_p": "--top-p", "min_p": "--min-p",
@@ -171,6 +178,42 @@ def interactive(*command):
     expect((process.stdout.read(), process.wait(30)), ("", 0), "the end")
 
 
+def many_lines(n, **fields):
+    return "".join(json.dumps({"id": i, "ids": [3, 4, 5 + i % 200], "max_tokens": 8, "ignore_eos": True, **fields}) + "\n"
+                   for i in range(n)).encode()
+
+
+def stalled(*command):
+    """The requests go on being worked on until the last begins, which has no end; the signal then ends all, with whole lines."""
+    with tempfile.TemporaryFile() as requests:
+        requests.write(many_lines(2000, logprobs=5) + many_lines(1, max_tokens=1 << 20))
+        requests.seek(0)
+        process = subprocess.Popen([*with_batch(command), "-q", "--unordered"], stdin=requests, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        while process.poll() is None and fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)) == bytes(4):
+            time.sleep(0.05)
+        time.sleep(1)  # a signal that came sooner would be right too
+        process.send_signal(signal.SIGTERM)
+        try:
+            status = process.wait(20)
+        finally:
+            process.kill()
+        results, stderr = process.communicate()
+    expect((status, results[-1:]), (130, b"\n"), "exit status and end of the last line")
+    n = len([json.loads(line) for line in results.splitlines()])
+    if n == 0 or n == 2000 or b"nobody reads them" not in stderr:
+        sys.exit(f"{n} results, stderr: {stderr.decode()}")
+
+
+def gone(*command):
+    process = subprocess.Popen([*with_batch(command), "-q"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    process.stdin.write(many_lines(1) + many_lines(1, max_tokens=1 << 20))
+    process.stdin.flush()
+    stderr = process.stderr.read().decode()
+    expect((process.wait(30), stderr), (2, "llm: the results cannot be written: Broken pipe\n"), "exit status and stderr")
+
+
 def whole(path):
     with open(path, "rb") as f:
         data = f.read()
@@ -181,7 +224,7 @@ def whole(path):
 
 def main():
     commands = {"requests": write_requests, "one-by-one": one_by_one, "chat": chat, "bad-lines": bad_lines,
-                "interactive": interactive, "many": lambda n, path: write_many(int(n), path), "whole": whole}
+                "interactive": interactive, "stalled": stalled, "gone": gone, "many": lambda n, path: write_many(int(n), path), "whole": whole}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         print(__doc__)
         return 2

@@ -53,6 +53,8 @@ for np in 1 2; do
     check "a program at the other end, $np ranks" "${look[@]}" interactive "${ranks[@]}" -np $np "$LLM" "${options[@]}"
 done
 check "a program at the other end, without mpirun" "${look[@]}" interactive "$LLM" "${options[@]}"
+check "nobody reads the results" "${look[@]}" stalled "$LLM" -m "$model" -t 1 -c 32000 --kv-memory 40M
+check "the reader of the results has gone" "${look[@]}" gone "$LLM" -m "$model" -t 1 -c 32000
 
 # Refused before the model is loaded, with one line.
 for wrong in "-o /no/such/folder/x" "-i /no/such/file" "-i $work/requests -o $work/requests" "-o /dev/full"; do

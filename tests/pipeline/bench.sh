@@ -36,5 +36,6 @@ refuse()
 refuse 'nothing to measure: -p, -n, -pg and --streams leave no test' -p 0 -n 0
 refuse '-pg is "512", expected PROMPT,TOKENS such as 512,128' -pg 512
 refuse '-r is "0", expected a whole number from 1 to 100000' -r 0
+refuse '--mix has 1 numbers, expected two: tokens of a prompt and of an answer' --mix 512
 refuse '-o is "xml", expected one of: md csv json' -o xml
 finish

@@ -60,6 +60,7 @@ for np in 0 2; do
     start=(run_ranks "$np")
     [ $np = 0 ] && start=(timeout -k 5 60)
     refused "unknown option, np $np" '--no-such-option' "${start[@]}" "$LLM" "${job[@]}" --no-such-option
+    refused "option of llama.cpp, np $np" 'unknown option -ts; .*--split' "${start[@]}" "$LLM" "${job[@]}" -ts 1,2
     refused "unknown command, np $np" 'no-such-command' "${start[@]}" "$LLM" no-such-command
     refused "value of -n, np $np" 'many' "${start[@]}" "$LLM" -m "$model" --ids 3,4,5 -n many
     refused "option without its value, np $np" '-n' "${start[@]}" "$LLM" -m "$model" --ids 3,4,5 -n

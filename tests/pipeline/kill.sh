@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# kill -9 of any rank while it generates: the job ends non-zero within 5 s and no process is left.
+# kill -9 of any rank while it generates: the job ends non-zero within 5 s, one line names the rank, and no process is left.
 #   kill.sh MODEL
 . "$(dirname "$0")/common.sh"
 [ $# -eq 1 ] || { sed -n '3,4s/^# \{0,1\}//p' "$0"; exit 2; }
@@ -21,7 +21,7 @@ pid_of_rank()
 for victim in $(seq 0 $((n_ranks - 1))); do
     label="rank $victim of $n_ranks killed"
     : >"$work/err"
-    mpirun -q -np $n_ranks "$LLM" -m "$model" --ids 3,4,5 -n 19000 -c 20000 --ignore-eos --temp 0 </dev/null >"$work/out" 2>"$work/err" &
+    mpirun -q -np $n_ranks "$LLM" -q -m "$model" --ids 3,4,5 -n 19000 -c 20000 --ignore-eos --temp 0 </dev/null >"$work/out" 2>"$work/err" &
     job=$!
     pid=
     for _ in $(seq 200); do
@@ -53,6 +53,8 @@ for victim in $(seq 0 $((n_ranks - 1))); do
         failed "$label: exit status 0, expected another"
     elif ! elapsed_below "$start" 5; then
         failed "$label: the job ended at $(now), killed at $start, expected within 5 s"
+    elif [ "$(grep -c '^llm: rank .* has died$' "$work/err")" != 1 ] || ! grep -q "^llm: rank $victim (.*) has died\$" "$work/err"; then
+        failed "$label: no line names it: $(tail -n 5 "$work/err")"
     elif [ -n "$left" ]; then
         failed "$label: processes left: $left"
     else

@@ -105,6 +105,10 @@ else
     failed "boards: $(head -c 1000 "$work/boards.json")"
 fi
 refused "unknown board" 'no-such-board' "$LLM" plan --boards orin-nano-8,no-such-board
+refused "no boards" '--boards has "", expected .*known: orin-nano-4, ' "$LLM" plan --boards ''
+refused "boards of no kind" '--boards has "2x", expected .*known: orin-nano-4, ' "$LLM" plan --boards orin-nano-8,2x
+refused "none of a board" '--boards has "0xorin-nano-8", expected .*known: orin-nano-4, ' "$LLM" plan --boards 0xorin-nano-8
+refused "too many boards" 'more than the 64 boards' "$LLM" plan --boards 65xorin-nano-8
 refused "unknown link" 'no-such-link' "$LLM" plan --boards orin-nano-8 --link no-such-link
 refused "link without boards" '--boards' "$LLM" plan -m "$model" --link 1gbe
 refused "a mix of one" '--mix' "$LLM" plan -m "$model" --mix 3

@@ -45,6 +45,7 @@ struct batch_job {
     int32_t n_active; /* requests that the generator has */
     int32_t max_active;
     int64_t n_interrupted; /* requests that a signal has ended */
+    int64_t n_lost;        /* results that nobody read before the end */
     double looked_s;       /* when working_s was counted last */
 };
 
@@ -58,9 +59,7 @@ static void put_result(struct batch_job *j, struct batch_request *b)
     if (!line) {
         fatal("out of memory for a result");
     }
-    if (batch_output_put(&j->output, b->index, line, n)) {
-        cancel_now();
-    }
+    batch_output_put(&j->output, b->index, line, n);
     batch_request_free(b);
 }
 
@@ -144,6 +143,9 @@ static int on_more(void *context)
     double now_s = clock_now_s();
     j->counts.working_s += j->n_active > 0 ? now_s - j->looked_s : 0;
     j->looked_s = now_s;
+    if (batch_output_has_failed(&j->output)) {
+        cancel_now();
+    }
     while (!*cancel_flag() && j->n_active < j->max_active && !batch_output_is_full(&j->output) &&
            (b = batch_input_take(&j->input))) {
         begin(j, b);
@@ -252,7 +254,8 @@ static int generate(struct batch_job *j, struct error *err)
     generator_run(&j->generator);
     progress_clear(&j->progress);
     struct error input_error = {0};
-    int read_failed = batch_input_close(&j->input, &input_error), write_failed = batch_output_close(&j->output, err);
+    int read_failed = batch_input_close(&j->input, &input_error),
+        write_failed = batch_output_close(&j->output, cancel_flag(), &j->n_lost, err);
     stage_stop(&j->job.stage);
     if (read_failed && !write_failed) {
         return error_set(err, "%s", input_error.text);
@@ -260,7 +263,7 @@ static int generate(struct batch_job *j, struct error *err)
     return write_failed;
 }
 
-static void print_summary(const struct batch_job *j, const struct job_report *reports)
+static void print_summary(const struct batch_job *j, const struct job_report *reports, int failed)
 {
     const struct progress_counts *c = &j->counts;
     double s = c->working_s > 0 ? c->working_s : 1;
@@ -273,8 +276,11 @@ static void print_summary(const struct batch_job *j, const struct job_report *re
     if (c->n_failed > 0) {
         log_warn("%lld of %lld requests failed; their lines say why", (long long)c->n_failed, (long long)c->n_done);
     }
-    if (*cancel_flag()) {
+    if (*cancel_flag() && !failed) {
         log_warn("ended early: %lld requests were interrupted", (long long)j->n_interrupted);
+    }
+    if (j->n_lost > 0 && !failed) {
+        log_warn("%lld results were not written to their end: nobody reads them", (long long)j->n_lost);
     }
 }
 
@@ -288,7 +294,7 @@ static int report(struct batch_job *j, int status, struct error *err)
     }
     job_gather_reports(&j->job, reports);
     if (c->rank == 0) {
-        print_summary(j, reports);
+        print_summary(j, reports, status != 0);
     }
     free(reports);
     status = cluster_agree(c, status, err);
@@ -332,7 +338,7 @@ static int run_all(struct batch_job *j, struct cluster *cluster, struct error *e
 static void batch_job_free(struct batch_job *j)
 {
     batch_input_close(&j->input, NULL);
-    batch_output_close(&j->output, NULL);
+    batch_output_close(&j->output, NULL, NULL, NULL);
     generator_free(&j->generator);
     scheduler_free(&j->scheduler);
     chatml_close(&j->chat);

@@ -60,7 +60,8 @@ static int info(const struct info_options *o, struct error *err)
         return -1;
     }
     struct plan_options po = {.n_ranks = o->n_ranks,
-                              .split = &o->split,
+                              .split = o->split.given ? o->split.values : NULL,
+                              .n_split = o->split.n,
                               .n_ctx = o->n_ctx,
                               .k_type = (enum kv_type)o->k_type,
                               .v_type = (enum kv_type)o->v_type};

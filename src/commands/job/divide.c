@@ -56,7 +56,8 @@ int divide_measure(struct job *job, double limit_s, int large, struct error *err
 
 struct plan_options divide_by_options(const struct job_options *o)
 {
-    return (struct plan_options){.split = &o->split,
+    return (struct plan_options){.split = o->split.given ? o->split.values : NULL,
+                                 .n_split = o->split.n,
                                  .k_type = (enum kv_type)o->k_type,
                                  .v_type = (enum kv_type)o->v_type,
                                  .objective = o->objective,

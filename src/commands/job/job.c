@@ -103,14 +103,23 @@ static int32_t smallest(int32_t a, int32_t b, int32_t c)
     return least < c ? least : c;
 }
 
+/* File and options, the same on every rank. */
+static int open_together(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err)
+{
+    cluster->is_starting = 1;
+    int status = cluster_agree(cluster, choose_devices(job, err), err) || cluster_agree(cluster, open_file(job, err), err) ||
+                 cluster_agree_equal(cluster, options_hash(options), "the program's version or one of its options", err) ||
+                 cluster_agree_equal(cluster, gguf_header_hash(&job->file), "the model file (header and sizes)", err);
+    cluster->is_starting = 0;
+    return status;
+}
+
 int job_open(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err)
 {
     memset(job, 0, sizeof *job);
     job->cluster = cluster;
     job->options = *options;
-    if (cluster_agree(cluster, choose_devices(job, err), err) || cluster_agree(cluster, open_file(job, err), err) ||
-        cluster_agree_equal(cluster, options_hash(options), "the program's version or one of its options", err) ||
-        cluster_agree_equal(cluster, gguf_header_hash(&job->file), "the model file (header and sizes)", err)) {
+    if (open_together(job, cluster, options, err)) {
         return -1;
     }
     if (job_is_simulated(job) && cluster->rank == 0) {
@@ -246,7 +255,7 @@ static int make_parts(struct job *job, struct error *err)
     return range->vocab_end > range->vocab_first ? head_init(&job->head, &job->config, &job->slice, job->backend, err) : 0;
 }
 
-int job_start(struct job *job, struct generator *generator, struct error *err)
+static int start_together(struct job *job, struct generator *generator, struct error *err)
 {
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
@@ -286,6 +295,14 @@ int job_start(struct job *job, struct generator *generator, struct error *err)
                 c->peers[c->rank].host, megabytes(mine(job)->weight_bytes), megabytes(mine(job)->kv_bytes),
                 megabytes(mine(job)->buffer_bytes), job->report.load_s);
     return 0;
+}
+
+int job_start(struct job *job, struct generator *generator, struct error *err)
+{
+    job->cluster->is_starting = 1;
+    int status = start_together(job, generator, err);
+    job->cluster->is_starting = 0;
+    return status;
 }
 
 int job_make_generator(struct job *job, struct scheduler *scheduler, struct generator *generator, struct error *err)

@@ -42,13 +42,18 @@ static int add_boards(struct fleet *f, const char *name, struct error *err)
     char *end;
     long n = isdigit((unsigned char)*name) ? strtol(name, &end, 10) : 1;
     int counted = isdigit((unsigned char)*name) && *end == 'x';
+    const char *kind = counted ? end + 1 : name;
     struct board board;
-    if (board_find(counted ? end + 1 : name, &board, err)) {
+    if (!*kind || (counted && n < 1)) {
+        return error_set(err, "--boards has \"%s\", expected a board, or a number of boards such as 2xorin-nano-8; known: %s",
+                         name, board_names());
+    }
+    if (board_find(kind, &board, err)) {
         return error_prefix(err, "--boards");
     }
     n = counted ? n : 1;
-    if (n < 1 || n > MAX_BOARDS - f->n) {
-        return error_set(err, "--boards names %ld more boards than %d, at most %d are possible", n, f->n, MAX_BOARDS);
+    if (n > MAX_BOARDS - f->n) {
+        return error_set(err, "--boards names more than the %d boards that are possible", MAX_BOARDS);
     }
     while (n-- > 0) {
         f->memory[f->n] = board.memory_bytes;

@@ -68,8 +68,11 @@ static int show(const struct job *job, int json, struct error *err)
 static int plan_ranks(struct cluster *cluster, const struct plan_command_options *o, struct error *err)
 {
     struct job job;
-    int status = job_open(&job, cluster, &o->job, err) || job_start_threads(&job, err) ||
-                 divide_measure(&job, CALIBRATE_PLAN_S, RING_EXACT, err) || divide_plan(&job, err);
+    int status = job_open(&job, cluster, &o->job, err);
+    cluster->is_starting = 1;
+    status = status || job_start_threads(&job, err) || divide_measure(&job, CALIBRATE_PLAN_S, RING_EXACT, err) ||
+             divide_plan(&job, err);
+    cluster->is_starting = 0;
     if (status == 0) {
         status = cluster_agree(cluster, cluster->rank == 0 ? show(&job, o->json, err) : 0, err);
     }
