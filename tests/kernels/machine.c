@@ -11,7 +11,7 @@ struct machine machine_create(const char *isa, int32_t n_threads)
     struct machine m = {0};
     struct error err = {0};
     int status = thread_pool_init(&m.pool, n_threads, NULL, NULL, &err);
-    status |= backend_cpu_create(&m.backend, isa, m.pool, MACHINE_ROWS, &err);
+    status |= backend_cpu_create(&m.backend, isa, m.pool, MACHINE_ROWS, 1, &err);
     if (status != 0) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);
