@@ -96,7 +96,7 @@ static void matmul_q6_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q4_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q4_0, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q4_0, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q4_0, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }
@@ -104,7 +104,7 @@ static void packed_q4_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q4_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q4_1, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q4_1, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q4_1, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }
@@ -112,7 +112,7 @@ static void packed_q4_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q5_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q5_0, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q5_0, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q5_0, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }
@@ -120,7 +120,7 @@ static void packed_q5_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q5_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q5_1, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q5_1, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q5_1, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }
@@ -128,7 +128,7 @@ static void packed_q5_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q8_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q8_0, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q8_0, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q8_0, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }
@@ -136,7 +136,7 @@ static void packed_q8_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q4_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q4_k, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q4_k, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q4_k, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }
@@ -144,7 +144,7 @@ static void packed_q4_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q5_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q5_k, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q5_k, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q5_k, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }
@@ -152,7 +152,7 @@ static void packed_q5_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q6_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct matmul512 m = {&x86_q6_k, sum_quads_avx512, 8};
+    static const struct matmul512 m = {&x86_q6_k, sum_quads_avx512, 4};
     (void)scratch;
     packed512(&m, &pack_q6_k, w, row_bytes, n_cols, x, n_rows, out, out_stride);
 }

@@ -135,9 +135,10 @@ X86_INLINE void packed_tile(const struct matmul512 *m, const struct pack_format 
 /* How many of n rows the next tile takes: as few tiles as there can be, and none of one or two rows where it can be avoided. */
 X86_INLINE int packed_rows(const struct matmul512 *m, int32_t n)
 {
-    static const int8_t up_to_8[16] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 6, 6, 8, 8, 8, 8};
-    static const int8_t up_to_12[24] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 6, 6, 12, 8, 8, 12, 8, 12, 12, 8, 12, 12, 12, 12};
-    return m->tile_rows == 12 ? (n < 24 ? up_to_12[n] : 12) : (n < 16 ? up_to_8[n] : 8);
+    static const int8_t up_to_4[] = {0, 1, 2, 3, 4, 3, 3, 4}, up_to_8[] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 6, 6, 8, 8, 8, 8},
+                        up_to_12[] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 6, 6, 12, 8, 8, 12, 8, 12, 12, 8, 12, 12, 12, 12};
+    const int8_t *table = m->tile_rows == 12 ? up_to_12 : m->tile_rows == 8 ? up_to_8 : up_to_4;
+    return n < 2 * m->tile_rows ? table[n] : m->tile_rows;
 }
 
 X86_INLINE void any_packed_tile(const struct matmul512 *m, const struct pack_format *p, int n_x, const uint8_t *panel,
@@ -145,11 +146,11 @@ X86_INLINE void any_packed_tile(const struct matmul512 *m, const struct pack_for
 {
     if (m->tile_rows == 12 && n_x == 12) {
         packed_tile(m, p, 12, panel, x, out, out_stride);
-    } else if (n_x == 8) {
+    } else if (m->tile_rows >= 8 && n_x == 8) {
         packed_tile(m, p, 8, panel, x, out, out_stride);
-    } else if (n_x == 6) {
+    } else if (m->tile_rows >= 8 && n_x == 6) {
         packed_tile(m, p, 6, panel, x, out, out_stride);
-    } else if (n_x == 5) {
+    } else if (m->tile_rows >= 8 && n_x == 5) {
         packed_tile(m, p, 5, panel, x, out, out_stride);
     } else if (n_x == 4) {
         packed_tile(m, p, 4, panel, x, out, out_stride);
@@ -166,8 +167,7 @@ X86_INLINE void any_packed_tile(const struct matmul512 *m, const struct pack_for
 X86_INLINE void packed512(const struct matmul512 *m, const struct pack_format *p, const void *w, size_t row_bytes, int32_t n_cols,
                           const struct act_rows *x, int32_t n_rows, float *out, size_t out_stride)
 {
-    size_t panel_bytes = row_bytes * PACK_ROWS;
-    int32_t group = SLAB_BYTES / panel_bytes > 1 ? (int32_t)(SLAB_BYTES / panel_bytes) * PACK_ROWS : PACK_ROWS;
+    int32_t group = packed_group(row_bytes);
     for (int32_t c0 = 0; c0 < n_cols; c0 += group) {
         int32_t c_end = n_cols - c0 < group ? n_cols : c0 + group;
         for (int32_t r = 0, n_x; r < n_rows; r += n_x) {
