@@ -1,13 +1,21 @@
 /* Products with packed weights (kernels/README.md) in the AVX-512 tables. SPDX-License-Identifier: MIT
  *
- * A block of sixteen rows is a few loads and masks away, so blocks are multiplied as they are unpacked for any number of
- * activation rows, in tiles whose accumulators stay in registers for all of K. No prefetch instructions: a panel is one stream of
- * bytes, which the processor reads ahead of better (Zen 4). */
+ * A block of sixteen rows is a few loads and masks away, so blocks are multiplied as they are unpacked, in tiles whose
+ * accumulators stay in registers for all of K; only some types want a slab (avx512_matmul.h) for many activation rows. No
+ * prefetch instructions: a panel is one stream of bytes, which the processor reads ahead of better (Zen 4). */
 #ifndef KERNELS_CPU_AVX512_PACKED_H
 #define KERNELS_CPU_AVX512_PACKED_H
 
 #include "kernels/cpu/avx512_matmul.h"
 #include "kernels/cpu/pack.h"
+
+/* A table's way with a packed type. Constant after inlining. */
+struct packed512 {
+    struct matmul512 matmul; /* its tile_rows: with a slab */
+    const struct pack_format *format;
+    int tile_rows; /* activation rows a tile that unpacks: 12, 8 or 4 */
+    int slab_from; /* activation rows from which a slab is unpacked; 0 = never */
+};
 
 /* Numbers of a unit's blocks. */
 struct packed_scales16 {
@@ -95,12 +103,28 @@ X86_INLINE void load_scales16(const struct pack_format *p, const struct x86_form
     }
 }
 
-/* Sixteen outputs of each of n_x rows. */
-X86_INLINE void packed_tile(const struct matmul512 *m, const struct pack_format *p, int n_x, const uint8_t *panel,
-                            struct x_block x, float *out, size_t out_stride)
+/* A block at q with the numbers of block j of its unit. */
+X86_INLINE void unpack_block16(const struct pack_format *p, const struct x86_format *f, const uint8_t *q,
+                               const struct packed_scales16 *scales, int j, struct rows16 *out)
 {
-    const struct x86_format *f = m->format;
-    const uint8_t *q = panel;
+    out->d = scales->d[j];
+    if (f->has_min) {
+        out->minus_m = scales->minus_m[j];
+    }
+    if (f->has_halves) {
+        out->d_second = scales->d_second[j];
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < X86_QUADS; g++) {
+        out->q[g] = packed_quad(p, f, q, g);
+    }
+}
+
+/* Sixteen outputs of each of n_x rows. */
+X86_INLINE void packed_tile(const struct packed512 *m, int n_x, const uint8_t *q, struct x_block x, float *out, size_t out_stride)
+{
+    const struct pack_format *p = m->format;
+    const struct x86_format *f = m->matmul.format;
     __m512 acc[MAX_TILE_ROWS];
 #pragma GCC unroll 16
     for (int c = 0; c < n_x; c++) {
@@ -111,18 +135,9 @@ X86_INLINE void packed_tile(const struct matmul512 *m, const struct pack_format 
         load_scales16(p, f, q + p->unit_blocks * p->q_bytes, &scales);
 #pragma GCC unroll 1
         for (int j = 0; j < p->unit_blocks; j++, q += p->q_bytes) {
-            struct rows16 block = {.d = scales.d[j]};
-            if (f->has_min) {
-                block.minus_m = scales.minus_m[j];
-            }
-            if (f->has_halves) {
-                block.d_second = scales.d_second[j];
-            }
-#pragma GCC unroll 8
-            for (int g = 0; g < X86_QUADS; g++) {
-                block.q[g] = packed_quad(p, f, q, g);
-            }
-            add_block(m, n_x, &block, &x, acc);
+            struct rows16 block;
+            unpack_block16(p, f, q, &scales, j, &block);
+            add_block(&m->matmul, n_x, &block, &x, acc);
             next_block(&x);
         }
     }
@@ -132,8 +147,21 @@ X86_INLINE void packed_tile(const struct matmul512 *m, const struct pack_format 
     }
 }
 
+X86_INLINE void unpack_panel16(const struct packed512 *m, const uint8_t *q, int32_t n_blocks, struct rows16 *out)
+{
+    const struct pack_format *p = m->format;
+    for (int32_t b = 0; b < n_blocks; b += p->unit_blocks, q += p->scale_bytes) {
+        struct packed_scales16 scales;
+        load_scales16(p, m->matmul.format, q + p->unit_blocks * p->q_bytes, &scales);
+#pragma GCC unroll 1
+        for (int j = 0; j < p->unit_blocks; j++, q += p->q_bytes, out++) {
+            unpack_block16(p, m->matmul.format, q, &scales, j, out);
+        }
+    }
+}
+
 /* How many of n rows the next tile takes: as few tiles as there can be, and none of one or two rows where it can be avoided. */
-X86_INLINE int packed_rows(const struct matmul512 *m, int32_t n)
+X86_INLINE int packed_rows(const struct packed512 *m, int32_t n)
 {
     static const int8_t up_to_4[] = {0, 1, 2, 3, 4, 3, 3, 4}, up_to_8[] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 6, 6, 8, 8, 8, 8},
                         up_to_12[] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 6, 6, 12, 8, 8, 12, 8, 12, 12, 8, 12, 12, 12, 12};
@@ -141,41 +169,66 @@ X86_INLINE int packed_rows(const struct matmul512 *m, int32_t n)
     return n < 2 * m->tile_rows ? table[n] : m->tile_rows;
 }
 
-X86_INLINE void any_packed_tile(const struct matmul512 *m, const struct pack_format *p, int n_x, const uint8_t *panel,
-                                struct x_block x, float *out, size_t out_stride)
+X86_INLINE void any_packed_tile(const struct packed512 *m, int n_x, const uint8_t *panel, struct x_block x, float *out,
+                                size_t out_stride)
 {
     if (m->tile_rows == 12 && n_x == 12) {
-        packed_tile(m, p, 12, panel, x, out, out_stride);
+        packed_tile(m, 12, panel, x, out, out_stride);
     } else if (m->tile_rows >= 8 && n_x == 8) {
-        packed_tile(m, p, 8, panel, x, out, out_stride);
+        packed_tile(m, 8, panel, x, out, out_stride);
     } else if (m->tile_rows >= 8 && n_x == 6) {
-        packed_tile(m, p, 6, panel, x, out, out_stride);
+        packed_tile(m, 6, panel, x, out, out_stride);
     } else if (m->tile_rows >= 8 && n_x == 5) {
-        packed_tile(m, p, 5, panel, x, out, out_stride);
+        packed_tile(m, 5, panel, x, out, out_stride);
     } else if (n_x == 4) {
-        packed_tile(m, p, 4, panel, x, out, out_stride);
+        packed_tile(m, 4, panel, x, out, out_stride);
     } else if (n_x == 3) {
-        packed_tile(m, p, 3, panel, x, out, out_stride);
+        packed_tile(m, 3, panel, x, out, out_stride);
     } else if (n_x == 2) {
-        packed_tile(m, p, 2, panel, x, out, out_stride);
+        packed_tile(m, 2, panel, x, out, out_stride);
     } else {
-        packed_tile(m, p, 1, panel, x, out, out_stride);
+        packed_tile(m, 1, panel, x, out, out_stride);
+    }
+}
+
+/* Columns [0, n_cols) from a slab. */
+X86_INLINE void packed_slabs(const struct packed512 *m, const uint8_t *w, size_t row_bytes, int32_t n_cols,
+                             const struct act_rows *x, int32_t n_rows, float *out, size_t out_stride, struct rows16 *slab)
+{
+    int32_t n_blocks = x->k / Q8_BLOCK, group = slab_panels(x->k) * PACK_ROWS;
+    for (int32_t c0 = 0; c0 < n_cols; c0 += group) {
+        int32_t c_end = n_cols - c0 < group ? n_cols : c0 + group;
+        struct rows16 *panel = slab;
+        for (int32_t c = c0; c < c_end; c += PACK_ROWS, panel += n_blocks) {
+            unpack_panel16(m, w + (size_t)c * row_bytes, n_blocks, panel);
+        }
+        for (int32_t r = 0, n_x; r < n_rows; r += n_x) {
+            n_x = tile_for(&m->matmul, n_rows - r);
+            panel = slab;
+            for (int32_t c = c0; c < c_end; c += PACK_ROWS, panel += n_blocks) {
+                float *low = out + (size_t)r * out_stride + c, *const to[PANEL_VECTORS] = {low, low + X86_LANES};
+                any_panel_tile(&m->matmul, n_x, panel, x_block_of(x, r), to, out_stride);
+            }
+        }
     }
 }
 
 /* n_cols: a multiple of PACK_ROWS. Panels that the cache holds meet all rows before the next ones. */
-X86_INLINE void packed512(const struct matmul512 *m, const struct pack_format *p, const void *w, size_t row_bytes, int32_t n_cols,
-                          const struct act_rows *x, int32_t n_rows, float *out, size_t out_stride)
+X86_INLINE void packed512(const struct packed512 *m, const uint8_t *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x,
+                          int32_t n_rows, float *out, size_t out_stride, void *scratch)
 {
     int32_t group = packed_group(row_bytes);
+    if (m->slab_from && n_rows >= m->slab_from) {
+        packed_slabs(m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+        return;
+    }
     for (int32_t c0 = 0; c0 < n_cols; c0 += group) {
         int32_t c_end = n_cols - c0 < group ? n_cols : c0 + group;
         for (int32_t r = 0, n_x; r < n_rows; r += n_x) {
             n_x = packed_rows(m, n_rows - r);
             struct x_block tile = x_block_of(x, r);
             for (int32_t c = c0; c < c_end; c += PACK_ROWS) {
-                any_packed_tile(m, p, n_x, (const uint8_t *)w + (size_t)c * row_bytes, tile, out + (size_t)r * out_stride + c,
-                                out_stride);
+                any_packed_tile(m, n_x, w + (size_t)c * row_bytes, tile, out + (size_t)r * out_stride + c, out_stride);
             }
         }
     }
