@@ -67,7 +67,7 @@ struct gguf {
     struct gguf_part *parts;
     int has_data; /* 0: some part ends where its tensor data would begin: good for planning and simulation, not for computing */
     struct gguf_index *index; /* private: names to places */
-    int borrowed;             /* private: the bytes are the caller's */
+    int borrowed;             /* 1: the bytes are the caller's, not a mapped file */
 };
 
 /* Opens a file; of a split file (name ends in -00001-of-0000N.gguf) all N parts are opened, whichever part is named.

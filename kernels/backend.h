@@ -34,6 +34,12 @@ enum {
     BACKEND_ACT_INT8 = 2 /* int8 blocks of 32, for quantised weights */
 };
 
+/* What a tensor is for. */
+enum backend_use {
+    BACKEND_ROWS /* single rows: the embedding; norms and biases */,
+    BACKEND_MATRIX /* the weight of a matmul */
+};
+
 enum norm_kind { NORM_RMS };
 struct norm_spec {
     enum norm_kind kind;
@@ -98,8 +104,9 @@ struct backend_ops {
     /* -- memory, before the first step; each returns 0 or -1 with *err set -- */
 
     /* Makes the tensor usable by this backend: may leave it where it is (the caller keeps the file mapped for as long as the
-     * backend lives) or copy it into memory of the backend and change data and layout. */
-    int (*import)(struct backend *self, struct tensor *t, struct error *err);
+     * backend lives) or copy it into memory of the backend and change data and layout; then, with may_drop, the pages that it was
+     * copied from are let go as it goes. */
+    int (*import)(struct backend *self, struct tensor *t, enum backend_use use, struct error *err);
     /* n floats, zeroed, owned by the backend until destroy. */
     int (*alloc)(struct backend *self, size_t n, float **out, struct error *err);
     int (*act_create)(struct backend *self, int32_t cols, int forms, struct backend_act **out, struct error *err);
@@ -139,8 +146,10 @@ size_t backend_kv_row_bytes(int32_t dim, enum kv_type type); /* one head of one 
 
 struct thread_pool;
 /* The CPU backend. isa: "auto", "scalar", "avx2", "avx512" (with or without VNNI as found), "neon"; asks for what the machine
- * lacks: error. pool: borrowed, used by the thread that calls the operations. max_rows: capacity of every step. */
-int backend_cpu_create(struct backend **out, const char *isa, struct thread_pool *pool, int32_t max_rows, struct error *err);
+ * lacks: error. pool: borrowed, used by the thread that calls the operations. max_rows: capacity of every step. repack: 1 =
+ * quantised matrices are copied into panels as they are imported (faster), 0 = they stay where they are; the same results. */
+int backend_cpu_create(struct backend **out, const char *isa, struct thread_pool *pool, int32_t max_rows, int repack,
+                       struct error *err);
 
 struct board;
 /* The sim backend: takes as long as the board would (copied) and computes nothing. */

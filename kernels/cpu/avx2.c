@@ -23,6 +23,7 @@ int cpu_kernels_init_avx2(struct cpu_kernels *table)
     }
     table->isa = "avx2";
     matmul_set_avx2(table);
+    packed_set_avx2(table);
     matmul_float_set_avx2(table);
     table->matmul_scratch_bytes = matmul_scratch_bytes_avx2;
     table->weight_rows = 16;

@@ -4,8 +4,10 @@
 
 #include "kernels/cpu/cpu_kernels.h"
 
-/* avx2_matmul.c, avx2_matmul_float.c: set their types' entries; scratch that each wants for k columns. */
+/* avx2_matmul.c, avx2_packed.c, avx2_matmul_float.c: set their types' entries; scratch that the first and the last want for k
+ * columns. */
 void matmul_set_avx2(struct cpu_kernels *table);
+void packed_set_avx2(struct cpu_kernels *table);
 void matmul_float_set_avx2(struct cpu_kernels *table);
 size_t matmul_quantised_scratch_bytes_avx2(int32_t k);
 size_t matmul_float_scratch_bytes_avx2(int32_t k);

@@ -1,7 +1,7 @@
 /* The AVX-512 table for CPUs without VNNI: int16 products as in AVX2, twice as wide. SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "kernels/cpu/avx512_matmul.h"
+#include "kernels/cpu/avx512_packed.h"
 
 /* int16 sums of pairs; exact as |w| <= 128 and |x| <= 127. */
 X86_INLINE __m512i multiply_quad(const struct x86_format *f, __m512i w, __m512i x)
@@ -93,6 +93,62 @@ static void matmul_q6_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
     matmul512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
+static void packed_q4_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q4_0, sum_quads_avx512, 4}, &pack_q4_0, 4, 0};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
+static void packed_q4_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q4_1, sum_quads_avx512, 4}, &pack_q4_1, 4, 0};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
+static void packed_q5_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q5_0, sum_quads_avx512, 8}, &pack_q5_0, 4, 48};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
+static void packed_q5_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q5_1, sum_quads_avx512, 8}, &pack_q5_1, 4, 48};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
+static void packed_q8_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q8_0, sum_quads_avx512, 8}, &pack_q8_0, 8, 0};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
+static void packed_q4_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q4_k, sum_quads_avx512, 4}, &pack_q4_k, 4, 0};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
+static void packed_q5_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q5_k, sum_quads_avx512, 8}, &pack_q5_k, 4, 48};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
+static void packed_q6_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
+                               float *out, size_t out_stride, void *scratch)
+{
+    static const struct packed512 m = {{&x86_q6_k, sum_quads_avx512, 4}, &pack_q6_k, 4, 0};
+    packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+}
+
 int cpu_kernels_init_avx512(struct cpu_kernels *table)
 {
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl") ||
@@ -111,5 +167,13 @@ int cpu_kernels_init_avx512(struct cpu_kernels *table)
     table->matmul[DTYPE_Q4_K] = matmul_q4_k_avx512;
     table->matmul[DTYPE_Q5_K] = matmul_q5_k_avx512;
     table->matmul[DTYPE_Q6_K] = matmul_q6_k_avx512;
+    table->packed[DTYPE_Q4_0] = packed_q4_0_avx512;
+    table->packed[DTYPE_Q4_1] = packed_q4_1_avx512;
+    table->packed[DTYPE_Q5_0] = packed_q5_0_avx512;
+    table->packed[DTYPE_Q5_1] = packed_q5_1_avx512;
+    table->packed[DTYPE_Q8_0] = packed_q8_0_avx512;
+    table->packed[DTYPE_Q4_K] = packed_q4_k_avx512;
+    table->packed[DTYPE_Q5_K] = packed_q5_k_avx512;
+    table->packed[DTYPE_Q6_K] = packed_q6_k_avx512;
     return 1;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "kernels/cpu/pack.h"
 #include "kernels/quantize.h"
 
 void *cpu_alloc(struct backend_cpu *self, size_t n, size_t element_bytes, const char *what, struct error *err)
@@ -59,7 +60,7 @@ static void cpu_destroy(struct backend *base)
     free(self);
 }
 
-static int cpu_import(struct backend *base, struct tensor *t, struct error *err)
+static int cpu_import(struct backend *base, struct tensor *t, enum backend_use use, struct error *err)
 {
     struct backend_cpu *self = (struct backend_cpu *)base;
     const struct dtype_info *info = dtype_info(t->dtype);
@@ -70,6 +71,9 @@ static int cpu_import(struct backend *base, struct tensor *t, struct error *err)
         return error_set(err, "%lld columns of type %s; expected a multiple of %d", (long long)t->cols, info->name, info->block);
     }
     t->layout = 0;
+    if (use == BACKEND_MATRIX && self->repack && self->kernels.packed[t->dtype] && pack_fits(t) && cpu_pack(self, t, err)) {
+        return -1;
+    }
     return cpu_matmul_reserve(self, t->cols, err);
 }
 
@@ -136,6 +140,9 @@ static void cpu_sync(struct backend *base)
     (void)base; /* every operation has ended when it returns */
 }
 
+/* Rows of a table after which its pages are let go: each has brought some dozen kilobytes around it into memory. */
+enum { EMBED_ROWS = 512 };
+
 struct embed_job {
     const struct backend_cpu *self;
     const struct tensor *table;
@@ -161,7 +168,13 @@ static void cpu_embed(struct backend *base, const struct tensor *table, float sc
 {
     struct backend_cpu *self = (struct backend_cpu *)base;
     struct embed_job job = {.self = self, .table = table, .scale = scale, .out = out};
+    assert(table->layout == 0);
     thread_pool_run(self->pool, self->rows.n_rows, embed_row, &job);
+    self->n_embedded += self->rows.n_rows;
+    if (table->may_drop && self->n_embedded >= EMBED_ROWS) {
+        cpu_drop_pages(table->data, (size_t)table->rows * table->row_bytes);
+        self->n_embedded = 0;
+    }
 }
 
 struct norm_job {
@@ -243,7 +256,8 @@ static const struct backend_ops cpu_ops = {
     .gated = cpu_gated,
 };
 
-int backend_cpu_create(struct backend **out, const char *isa, struct thread_pool *pool, int32_t max_rows, struct error *err)
+int backend_cpu_create(struct backend **out, const char *isa, struct thread_pool *pool, int32_t max_rows, int repack,
+                       struct error *err)
 {
     if (max_rows < 1) {
         return error_set(err, "a capacity of %d rows a step; expected at least 1", max_rows);
@@ -256,6 +270,7 @@ int backend_cpu_create(struct backend **out, const char *isa, struct thread_pool
     self->pool = pool;
     self->n_threads = thread_pool_size(pool);
     self->max_rows = max_rows;
+    self->repack = repack;
     if (cpu_kernels_select(&self->kernels, isa, err) != 0) {
         cpu_destroy(&self->base);
         return -1;

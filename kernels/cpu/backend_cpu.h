@@ -71,6 +71,11 @@ struct backend_cpu {
     struct backend_rows rows;
     struct cpu_memory *memory;
 
+    int repack;         /* 1: matrices are packed as they are imported */
+    char *weights;      /* where the next packed matrix goes, huge pages where there are */
+    size_t weight_left; /* bytes */
+    int32_t n_embedded; /* rows since pages of the embedding were let go */
+
     char *scratch; /* [n_threads, scratch_bytes], each thread its own */
     size_t scratch_bytes;
     size_t matmul_bytes; /* part of it that the table's matmul needs; the output tile follows */
@@ -94,6 +99,11 @@ static inline size_t cpu_round_up(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;
 }
+
+/* Copies a matrix into panels (pack.h), a piece at a time, and lets go of the pages it came from where it may. */
+int cpu_pack(struct backend_cpu *self, struct tensor *t, struct error *err);
+/* Lets go of the pages that lie whole in n bytes of a mapped file. */
+void cpu_drop_pages(const void *data, size_t n);
 
 /* Fills the int8 form of columns [first, first + n) of a row; first is a multiple of 32. */
 void cpu_act_quantize(struct backend_cpu *self, struct backend_act *act, int32_t row, int32_t first, int32_t n, const float *x);

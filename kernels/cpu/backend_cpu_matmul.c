@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/cpu/backend_cpu.h"
+#include "kernels/cpu/pack.h"
 
 enum {
     TILE_COLUMNS = 64, /* weight rows a task may have with the largest batch and an epilogue: bounds the tile between the two */
@@ -70,7 +71,9 @@ static void matmul_task(void *context, int32_t item, int32_t thread)
     int32_t n = w->rows - first < job->columns ? (int32_t)(w->rows - first) : job->columns;
     const char *rows = (const char *)w->data + (size_t)first * w->row_bytes;
     char *scratch = cpu_scratch(self, thread);
-    cpu_matmul_fn matmul = cpu_kernels_matmul(&self->kernels, w->dtype, self->rows.n_rows);
+    assert(w->layout != PACK_LAYOUT || (first % PACK_ROWS == 0 && n % PACK_ROWS == 0));
+    cpu_matmul_fn matmul = w->layout == PACK_LAYOUT ? self->kernels.packed[w->dtype]
+                                                    : cpu_kernels_matmul(&self->kernels, w->dtype, self->rows.n_rows);
     if (mat->scale == 1.0f && !mat->bias.data && !mat->add) {
         matmul(rows, w->row_bytes, n, &job->in->rows, self->rows.n_rows, mat->out + first, (size_t)w->rows, scratch);
         return;

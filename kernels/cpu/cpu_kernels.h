@@ -61,6 +61,7 @@ struct cpu_kernels {
     const char *isa;
     cpu_matmul_fn matmul[DTYPE_COUNT];  /* NULL for unknown types; quantised types read q/d/sum, float types x */
     cpu_matmul_fn one_row[DTYPE_COUNT]; /* what is faster than matmul for one activation row; NULL = matmul is */
+    cpu_matmul_fn packed[DTYPE_COUNT];  /* for packed weights (pack.h), n_cols a multiple of 16; NULL = wants the file's layout */
     cpu_quantize_fn quantize;
     cpu_rms_norm_fn rms_norm;
     cpu_gate_fn silu_gate;

@@ -95,6 +95,7 @@ int cpu_kernels_init_neon(struct cpu_kernels *table)
     table->rms_norm = rms_norm_neon;
     table->silu_gate = silu_gate_neon;
     neon_matmul_init(table);
+    neon_packed_init(table);
     neon_matmul_float_init(table);
     neon_attend_init(table);
     return 1;

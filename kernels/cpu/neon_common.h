@@ -19,6 +19,7 @@
 
 /* The parts of the table that live in files of their own. */
 void neon_matmul_init(struct cpu_kernels *table);       /* quantised types, weight_rows, matmul_scratch_bytes */
+void neon_packed_init(struct cpu_kernels *table);       /* packed weights; scratch: that of neon_matmul_init */
 void neon_matmul_float_init(struct cpu_kernels *table); /* F32 F16 BF16 */
 void neon_attend_init(struct cpu_kernels *table);
 

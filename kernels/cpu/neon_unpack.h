@@ -61,7 +61,17 @@ NEON_INLINE void scale_bytes(uint32x4_t words, float32x4_t scale, float32x4_t ou
     out[3] = vmulq_f32(vcvtq_f32_u32(vshrq_n_u32(words, 24)), scale);
 }
 
-/* Q4_K, Q5_K: d, dmin and twelve bytes of 6-bit scales and minima are the first 16 bytes; words of four groups each. */
+/* Q4_K, Q5_K: twelve bytes of 6-bit scales and minima, each row's in its element of w. */
+NEON_INLINE void set_k_scales(const uint32x4_t w[3], float32x4_t d, float32x4_t dmin, struct super_scales *s)
+{
+    uint32x4_t six = vdupq_n_u32(0x3f3f3f3f), four = vdupq_n_u32(0x0f0f0f0f), top = vdupq_n_u32(0x30303030);
+    scale_bytes(vandq_u32(w[0], six), d, s->d);
+    scale_bytes(vandq_u32(w[1], six), dmin, s->m);
+    scale_bytes(vorrq_u32(vandq_u32(w[2], four), vandq_u32(vshrq_n_u32(w[0], 2), top)), d, s->d + 4);
+    scale_bytes(vorrq_u32(vandq_u32(vshrq_n_u32(w[2], 4), four), vandq_u32(vshrq_n_u32(w[1], 2), top)), dmin, s->m + 4);
+}
+
+/* d, dmin and the twelve bytes are the first 16 bytes. */
 NEON_INLINE void load_k_scales(const uint8_t *const block[4], struct super_scales *s)
 {
     uint32x4_t v[4];
@@ -72,14 +82,23 @@ NEON_INLINE void load_k_scales(const uint8_t *const block[4], struct super_scale
     transpose4_neon(v);
     float32x4_t d = half4_to_float(vmovn_u32(v[0]));
     float32x4_t dmin = half4_to_float(vshrn_n_u32(v[0], 16));
-    uint32x4_t six = vdupq_n_u32(0x3f3f3f3f), four = vdupq_n_u32(0x0f0f0f0f), top = vdupq_n_u32(0x30303030);
-    scale_bytes(vandq_u32(v[1], six), d, s->d);
-    scale_bytes(vandq_u32(v[2], six), dmin, s->m);
-    scale_bytes(vorrq_u32(vandq_u32(v[3], four), vandq_u32(vshrq_n_u32(v[1], 2), top)), d, s->d + 4);
-    scale_bytes(vorrq_u32(vandq_u32(vshrq_n_u32(v[3], 4), four), vandq_u32(vshrq_n_u32(v[2], 2), top)), dmin, s->m + 4);
+    set_k_scales(v + 1, d, dmin, s);
 }
 
-/* Q6_K: 16 signed bytes at 192, d at 208. */
+/* Q6_K: sixteen signed bytes, each row's in its element of w. */
+NEON_INLINE void set_q6_k_scales(const uint32x4_t w[4], float32x4_t d, struct super_scales *s)
+{
+    NEON_UNROLL
+    for (int i = 0; i < 4; i++) {
+        int32x4_t words = vreinterpretq_s32_u32(w[i]);
+        s->d[4 * i] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(words, 24), 24)));
+        s->d[4 * i + 1] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(words, 16), 24)));
+        s->d[4 * i + 2] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(words, 8), 24)));
+        s->d[4 * i + 3] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(words, 24)));
+    }
+}
+
+/* The bytes at 192, d at 208. */
 NEON_INLINE void load_q6_k_scales(const uint8_t *const block[4], struct super_scales *s)
 {
     uint32x4_t v[4];
@@ -88,15 +107,7 @@ NEON_INLINE void load_q6_k_scales(const uint8_t *const block[4], struct super_sc
         v[r] = vreinterpretq_u32_u8(vld1q_u8(block[r] + 192));
     }
     transpose4_neon(v);
-    float32x4_t d = load_halves(block, 208);
-    NEON_UNROLL
-    for (int w = 0; w < 4; w++) {
-        int32x4_t words = vreinterpretq_s32_u32(v[w]);
-        s->d[4 * w] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(words, 24), 24)));
-        s->d[4 * w + 1] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(words, 16), 24)));
-        s->d[4 * w + 2] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(words, 8), 24)));
-        s->d[4 * w + 3] = vmulq_f32(d, vcvtq_f32_s32(vshrq_n_s32(words, 24)));
-    }
+    set_q6_k_scales(v, load_halves(block, 208), s);
 }
 
 /* 16 in every byte whose bit of the 32 is set: bits 0..15 in q[0], 16..31 in q[1]. */

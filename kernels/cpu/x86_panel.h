@@ -47,6 +47,13 @@ static inline size_t slab_bytes(int32_t k)
     return (size_t)slab_panels(k) * (size_t)(k / Q8_BLOCK) * PANEL_BLOCK_BYTES;
 }
 
+/* Weight rows whose packed panels the cache holds, at least one panel's. */
+static inline int32_t packed_group(size_t row_bytes)
+{
+    size_t n = SLAB_BYTES / (row_bytes * PANEL_ROWS);
+    return (n > 1 ? (int32_t)n : 1) * PANEL_ROWS;
+}
+
 /* First weight row of vector v of the panel at row c: the last ones overlap so that no row behind the end is touched.
  * n_cols >= X86_LANES. */
 static inline int32_t vector_first(int32_t c, int v, int32_t n_cols)

@@ -77,10 +77,11 @@ static void sim_destroy(struct backend *base)
     free(base);
 }
 
-static int sim_import(struct backend *base, struct tensor *t, struct error *err)
+static int sim_import(struct backend *base, struct tensor *t, enum backend_use use, struct error *err)
 {
     (void)base;
     (void)t;
+    (void)use;
     (void)err;
     return 0;
 }

@@ -75,6 +75,7 @@ void common_options_report_seed(const struct common_options *o);
     {"--sim-link", OPTION_TEXT, offsetof(type, common.job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"}, \
     {"-ngl --gpu-layers", OPTION_TEXT, offsetof(type, common.gpu_layers), 0, 0, NULL, "N", "layers on GPUs: a number, all or auto; this build has no GPU backend"}, \
     {"--isa", OPTION_TEXT, offsetof(type, common.job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"}, \
+    {"--no-repack", OPTION_FLAG, offsetof(type, common.job.no_repack), 0, 0, NULL, NULL, "leave weights in the mapped file: same answer, loads at once, fewer tokens a second"}, \
     {"-b --batch-size", OPTION_INT, offsetof(type, common.job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"}, \
     {"-ub --ubatch-size", OPTION_INT, offsetof(type, common.job.chunk), 0, 65536, NULL, "ROWS", "prompt rows that travel together, at most -b (default 512; with ranks at most 256, by their speed)"}, \
     {"--depth", OPTION_INT, offsetof(type, common.job.depth), 0, 64, NULL, "N", "batches in flight (default: twice the ranks)"}, \

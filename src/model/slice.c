@@ -20,6 +20,13 @@ struct rows_range {
     int64_t first, end;
 };
 
+static int show_progress(struct loader *l, size_t bytes)
+{
+    l->done += bytes;
+    int stop = l->progress && l->progress(l->progress_context, l->done, l->total);
+    return stop ? error_set(l->err, "loading was stopped") : 0;
+}
+
 /* Brings a tensor's pages into memory, so that the first token does not wait for the disk, and shows how far it is. Every page is
  * touched; the sum keeps the compiler from leaving the reads out. data: NULL when only shapes are wanted. */
 static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
@@ -37,9 +44,8 @@ static int read_ahead(struct loader *l, const uint8_t *data, size_t bytes)
         for (size_t i = 0; i < n; i += STEP) {
             sink = (uint8_t)(sink + data[at + i]);
         }
-        l->done += n;
-        if (l->progress && l->progress(l->progress_context, l->done, l->total)) {
-            return error_set(l->err, "loading was stopped");
+        if (show_progress(l, n)) {
+            return -1;
         }
     }
     return 0;
@@ -65,17 +71,27 @@ static int find_matrix(struct loader *l, const char *name, int64_t rows, int64_t
     return 0;
 }
 
-/* Narrows the matrix to the wanted rows, reads them unless they have been, and hands them to the backend. */
-static int take_rows(struct loader *l, struct rows_range rows, int read, struct tensor *t)
+/* Narrows the matrix to the wanted rows and hands them to the backend. What it leaves in the file is read here, unless it has
+ * been. */
+static int take_rows(struct loader *l, struct rows_range rows, enum backend_use use, int has_been_read, struct tensor *t)
 {
-    t->data = t->data ? (const uint8_t *)t->data + (size_t)rows.first * t->row_bytes : NULL;
+    const void *data = t->data ? (const uint8_t *)t->data + (size_t)rows.first * t->row_bytes : NULL;
+    t->data = data;
     t->rows = rows.end - rows.first;
-    return (read && read_ahead(l, t->data, (size_t)t->rows * t->row_bytes)) ? -1 : l->backend->ops->import(l->backend, t, l->err);
+    t->may_drop = data && use == BACKEND_MATRIX && !l->file->borrowed;
+    size_t bytes = (size_t)t->rows * t->row_bytes;
+    if (l->backend->ops->import(l->backend, t, use, l->err)) {
+        return -1;
+    }
+    if (has_been_read) {
+        return 0;
+    }
+    return t->data == data ? read_ahead(l, data, bytes) : show_progress(l, bytes);
 }
 
-static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, struct tensor *out)
+static int load_matrix(struct loader *l, const char *name, int64_t rows, int64_t cols, enum backend_use use, struct tensor *out)
 {
-    return find_matrix(l, name, rows, cols, 1, out) ? -1 : take_rows(l, (struct rows_range){0, rows}, 1, out);
+    return find_matrix(l, name, rows, cols, 1, out) ? -1 : take_rows(l, (struct rows_range){0, rows}, use, 0, out);
 }
 
 /* A vector of F32 (norms, biases), read. */
@@ -92,7 +108,7 @@ static int find_vector(struct loader *l, const char *name, int64_t n, int must, 
 
 static int load_vector(struct loader *l, const char *name, int64_t n, struct tensor *out)
 {
-    return find_vector(l, name, n, 1, out) ? -1 : l->backend->ops->import(l->backend, out, l->err);
+    return find_vector(l, name, n, 1, out) ? -1 : l->backend->ops->import(l->backend, out, BACKEND_ROWS, l->err);
 }
 
 /* Where a per-tensor scale acts. Source: ggml-org/llama.cpp, src/llama-graph.cpp: build_lora_mm (attention), build_ffn. */
@@ -125,7 +141,7 @@ static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t
 {
     char name[96];
     snprintf(name, sizeof name, "%s.weight", stem);
-    if (load_matrix(l, name, rows, cols, &out->weight)) {
+    if (load_matrix(l, name, rows, cols, BACKEND_MATRIX, &out->weight)) {
         return -1;
     }
     out->scale = 1;
@@ -144,7 +160,7 @@ static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t
     if (out->bias.data && rule == SCALE_SUM && out->scale != 1 && scale_bias(l, out)) {
         return -1;
     }
-    return out->bias.rows ? l->backend->ops->import(l->backend, &out->bias, l->err) : 0;
+    return out->bias.rows ? l->backend->ops->import(l->backend, &out->bias, BACKEND_ROWS, l->err) : 0;
 }
 
 static int load_layer(struct loader *l, const struct model_config *c, int32_t layer, struct layer_weights *w)
@@ -189,20 +205,22 @@ static const char *head_stem(const struct gguf *file)
     return gguf_find_tensor(file, "output.weight") ? "output" : "token_embd";
 }
 
-/* The rows that the stage owns, wherever in the vocabulary they are. A stage that embeds with the same matrix has read them. */
+/* The rows that the stage owns, wherever in the vocabulary they are. A stage that embeds with the same matrix has read them;
+ * where the backend has made a copy for the head, the file's pages serve single tokens only and need not stay. */
 static int load_head(struct loader *l, const struct model_config *c, struct slice *slice)
 {
     char name[32];
     const char *stem = head_stem(l->file);
     struct linear *head = &slice->head;
     struct rows_range rows = {slice->range.vocab_first, slice->range.vocab_end};
+    int shared = slice->range.embeds && strcmp(stem, "token_embd") == 0;
     head->scale = 1;
     snprintf(name, sizeof name, "%s.weight", stem);
     if (load_vector(l, "output_norm.weight", c->dim, &slice->output_norm) ||
-        find_matrix(l, name, c->n_vocab, c->dim, 1, &head->weight) ||
-        take_rows(l, rows, !slice->range.embeds || strcmp(stem, "token_embd") != 0, &head->weight)) {
+        find_matrix(l, name, c->n_vocab, c->dim, 1, &head->weight) || take_rows(l, rows, BACKEND_MATRIX, shared, &head->weight)) {
         return -1;
     }
+    slice->embed.may_drop = shared && head->weight.layout != 0;
     snprintf(name, sizeof name, "%s.bias", stem);
     if (find_vector(l, name, c->n_vocab, 0, &head->bias)) {
         return -1;
@@ -213,7 +231,7 @@ static int load_head(struct loader *l, const struct model_config *c, struct slic
     head->bias.data = head->bias.data ? (const float *)head->bias.data + rows.first : NULL;
     head->bias.cols = rows.end - rows.first;
     head->bias.row_bytes = (size_t)head->bias.cols * sizeof(float);
-    return l->backend->ops->import(l->backend, &head->bias, l->err);
+    return l->backend->ops->import(l->backend, &head->bias, BACKEND_ROWS, l->err);
 }
 
 static int load_all(struct slice *slice, struct loader *l, const struct model_config *c)
@@ -223,7 +241,7 @@ static int load_all(struct slice *slice, struct loader *l, const struct model_co
     if (!slice->layers) {
         return error_set(l->err, "out of memory for %d layers", r->layer_end - r->layer_first);
     }
-    if (r->embeds && load_matrix(l, "token_embd.weight", c->n_vocab, c->dim, &slice->embed)) {
+    if (r->embeds && load_matrix(l, "token_embd.weight", c->n_vocab, c->dim, BACKEND_ROWS, &slice->embed)) {
         return -1;
     }
     for (int32_t layer = r->layer_first; layer < r->layer_end; layer++) {

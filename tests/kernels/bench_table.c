@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/cpu/pack.h"
 #include "src/core/clock.h"
 #include "tests/kernels/check_kernels.h"
 #include "tests/kernels/guarded.h"
@@ -22,23 +23,38 @@ static double median(double *times)
     return times[N_RUNS / 2];
 }
 
-static void bench_matmul(const struct cpu_kernels *table, enum dtype type, const struct act_rows *rows, float *out)
+static void pack_all(enum dtype type, size_t row_bytes, struct guarded *w)
 {
-    static const int32_t batches[] = {1, 8, 128};
+    struct guarded packed = guarded_alloc(row_bytes * N_COLS, 64);
+    for (size_t c = 0; c < N_COLS; c += PACK_ROWS) {
+        pack_panel(type, (char *)w->data + c * row_bytes, row_bytes, K, (char *)packed.data + c * row_bytes);
+    }
+    guarded_free(w);
+    *w = packed;
+}
+
+static void bench_matmul(const struct cpu_kernels *table, enum dtype type, int is_packed, const struct act_rows *rows, float *out)
+{
+    static const int32_t batches[] = {1, 2, 4, 8, 16, 128};
     uint64_t seed = 3;
     size_t row_bytes = dtype_row_bytes(type, K);
     struct guarded w = guarded_alloc(row_bytes * N_COLS, 64), scratch = guarded_alloc(table->matmul_scratch_bytes(K), 64);
     fill_weights(type, WEIGHTS_ORDINARY, (int64_t)K * N_COLS, w.data, &seed);
+    if (is_packed) {
+        pack_all(type, row_bytes, &w);
+    }
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
         double times[N_RUNS], warm;
         for (int i = -1; i < N_RUNS; i++) {
             double start = clock_now_s();
-            cpu_kernels_matmul(table, type, batches[b])(w.data, row_bytes, N_COLS, rows, batches[b], out, N_COLS, scratch.data);
+            cpu_matmul_fn matmul = is_packed ? table->packed[type] : cpu_kernels_matmul(table, type, batches[b]);
+            matmul(w.data, row_bytes, N_COLS, rows, batches[b], out, N_COLS, scratch.data);
             *(i < 0 ? &warm : &times[i]) = clock_now_s() - start;
         }
         double s = median(times);
-        printf("%-10s matmul %-5s %5d rows  %7.2f GB/s  %7.2f Gmac/s\n", table->isa, dtype_info(type)->name, batches[b],
-               (double)row_bytes * N_COLS / s * 1e-9, (double)K * N_COLS * batches[b] / s * 1e-9);
+        printf("%-10s %s %-5s %5d rows  %7.2f GB/s  %7.2f Gmac/s\n", table->isa, is_packed ? "packed" : "matmul",
+               dtype_info(type)->name, batches[b], (double)row_bytes * N_COLS / s * 1e-9,
+               (double)K * N_COLS * batches[b] / s * 1e-9);
     }
     guarded_free(&w);
     guarded_free(&scratch);
@@ -134,7 +150,10 @@ void bench_table(const struct cpu_kernels *table)
     struct act_rows rows = {.x = x.data, .q = q.data, .d = d.data, .sum = sum.data, .k = K};
     for (int type = 0; type < DTYPE_COUNT; type++) {
         if (table->matmul[type]) {
-            bench_matmul(table, (enum dtype)type, &rows, out.data);
+            bench_matmul(table, (enum dtype)type, 0, &rows, out.data);
+        }
+        if (table->packed[type]) {
+            bench_matmul(table, (enum dtype)type, 1, &rows, out.data);
         }
     }
     for (int type = 0; type < KV_N_TYPES; type++) {

@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cpu/pack.h"
 #include "tests/kernels/check_kernels.h"
 #include "tests/kernels/guarded.h"
 #include "tests/kernels/random.h"
 
-enum { N_SHAPES = 24, MAX_ACT_ROWS = 70, MAX_WEIGHT_ROWS = 40 };
+enum { N_SHAPES = 24, N_PACKED_SHAPES = 2 * 70, MAX_ACT_ROWS = 70, MAX_WEIGHT_ROWS = 40 };
 
 /* Where the halves of a block stand; -1: there is none. */
 static void scale_offsets(enum dtype type, int *first, int *second)
@@ -116,19 +117,37 @@ static void free_operands(struct operands *in)
     guarded_free(&in->sum);
 }
 
-/* 0, or 1 with the first difference printed. */
+/* The same weights packed, as the backend keeps them: at a multiple of 32 bytes. */
+static struct guarded pack_weights(enum dtype type, const struct operands *in, int32_t n_cols)
+{
+    struct guarded packed = guarded_alloc(in->row_bytes * (size_t)n_cols, 32);
+    for (int32_t c = 0; c < n_cols; c += PACK_ROWS) {
+        size_t at = (size_t)c * in->row_bytes;
+        pack_panel(type, (const char *)in->w.data + at, in->row_bytes, in->rows.k, (char *)packed.data + at);
+    }
+    return packed;
+}
+
+/* 0, or 1 with the first difference printed. is_packed: the table's product with packed weights, n_cols a multiple of 16. */
 static int compare_shape(const struct cpu_kernels *table, const struct cpu_kernels *ref, enum dtype type, enum weight_mode mode,
-                         int32_t k, int32_t n_cols, int32_t n_rows, uint64_t *seed)
+                         int32_t k, int32_t n_cols, int32_t n_rows, int is_packed, uint64_t *seed)
 {
     /* By turns what the backend calls, and the table's own loops even where it calls others. */
     cpu_matmul_fn matmul = random_below(seed, 2) ? cpu_kernels_matmul(table, type, n_rows) : table->matmul[type];
     struct operands in = make_operands(type, mode, k, n_cols, n_rows, seed);
+    struct guarded packed = {0};
+    const void *w = in.w.data;
+    if (is_packed) {
+        matmul = table->packed[type];
+        packed = pack_weights(type, &in, n_cols);
+        w = packed.data;
+    }
     size_t stride = (size_t)(n_cols + random_below(seed, 5)), n = (size_t)(n_rows - 1) * stride + (size_t)n_cols;
     struct guarded found = guarded_alloc(n * sizeof(float), sizeof(float)),
                    expected = guarded_alloc(n * sizeof(float), sizeof(float));
     struct guarded scratch = guarded_alloc(table->matmul_scratch_bytes(k), 64),
                    scratch_ref = guarded_alloc(ref->matmul_scratch_bytes(k), 64);
-    matmul(in.w.data, in.row_bytes, n_cols, &in.rows, n_rows, found.data, stride, scratch.data);
+    matmul(w, in.row_bytes, n_cols, &in.rows, n_rows, found.data, stride, scratch.data);
     ref->matmul[type](in.w.data, in.row_bytes, n_cols, &in.rows, n_rows, expected.data, stride, scratch_ref.data);
     /* What lies between the rows keeps its pattern, a NaN with bits that no result has. */
     int failed = memcmp(found.data, expected.data, n * sizeof(float)) != 0;
@@ -137,9 +156,9 @@ static int compare_shape(const struct cpu_kernels *table, const struct cpu_kerne
     if (failed) {
         float a = ((float *)found.data)[at], b = ((float *)expected.data)[at];
         fprintf(stderr,
-                "%s matmul %s mode %d, k %d, %d weight rows, %d rows: row %lld column %lld is %.9g (%a), expected %.9g (%a)\n",
-                table->isa, dtype_info(type)->name, mode, k, n_cols, n_rows, (long long)(at / (int64_t)stride),
-                (long long)(at % (int64_t)stride), a, a, b, b);
+                "%s matmul %s%s mode %d, k %d, %d weight rows, %d rows: row %lld column %lld is %.9g (%a), expected %.9g (%a)\n",
+                table->isa, dtype_info(type)->name, is_packed ? " packed" : "", mode, k, n_cols, n_rows,
+                (long long)(at / (int64_t)stride), (long long)(at % (int64_t)stride), a, a, b, b);
     }
     if (!guarded_intact(&found) || !guarded_intact(&scratch)) {
         fprintf(stderr, "%s matmul %s, k %d, %d weight rows, %d rows: writes outside its %s\n", table->isa,
@@ -150,6 +169,7 @@ static int compare_shape(const struct cpu_kernels *table, const struct cpu_kerne
     guarded_free(&expected);
     guarded_free(&scratch);
     guarded_free(&scratch_ref);
+    guarded_free(&packed);
     free_operands(&in);
     return failed;
 }
@@ -173,7 +193,13 @@ int check_matmul(const struct cpu_kernels *table, const struct cpu_kernels *ref,
             int32_t k = info->quantised ? info->block * blocks : 1 + 13 * s; /* every remainder of 16 */
             int32_t n_cols = 1 + random_below(&seed, MAX_WEIGHT_ROWS);
             int32_t n_rows = s % 4 == 0 ? 1 : s % 4 == 1 ? 1 + random_below(&seed, MAX_ACT_ROWS) : 1 + random_below(&seed, 12);
-            failed = compare_shape(table, ref, (enum dtype)type, (enum weight_mode)(s % WEIGHTS_N_MODES), k, n_cols, n_rows,
+            failed = compare_shape(table, ref, (enum dtype)type, (enum weight_mode)(s % WEIGHTS_N_MODES), k, n_cols, n_rows, 0,
+                                   &seed);
+        }
+        for (int s = 0; table->packed[type] && s < N_PACKED_SHAPES && !failed; s++) {
+            int32_t most = s % 8 ? 512 : 4096, k = info->block * (1 + random_below(&seed, most / info->block));
+            int32_t n_cols = PACK_ROWS * (1 + random_below(&seed, 5)), n_rows = 1 + s % MAX_ACT_ROWS; /* each number of rows */
+            failed = compare_shape(table, ref, (enum dtype)type, (enum weight_mode)(s % WEIGHTS_N_MODES), k, n_cols, n_rows, 1,
                                    &seed);
         }
         n_failed += failed;

@@ -8,10 +8,15 @@
 
 struct machine machine_create(const char *isa, int32_t n_threads)
 {
+    return machine_create_with(isa, n_threads, 1);
+}
+
+struct machine machine_create_with(const char *isa, int32_t n_threads, int repack)
+{
     struct machine m = {0};
     struct error err = {0};
     int status = thread_pool_init(&m.pool, n_threads, NULL, NULL, &err);
-    status |= backend_cpu_create(&m.backend, isa, m.pool, MACHINE_ROWS, &err);
+    status |= backend_cpu_create(&m.backend, isa, m.pool, MACHINE_ROWS, repack, &err);
     if (status != 0) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);

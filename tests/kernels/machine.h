@@ -14,6 +14,7 @@ struct machine {
 
 /* Ends the test when it cannot. */
 struct machine machine_create(const char *isa, int32_t n_threads);
+struct machine machine_create_with(const char *isa, int32_t n_threads, int repack);
 void machine_free(struct machine *m);
 
 /* n values in [-1, 1); the caller frees them. */

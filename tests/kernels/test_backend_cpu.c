@@ -32,7 +32,8 @@ static void test_matmul(int32_t n_threads)
     }
     struct tensor weight_a = {.data = a, .dtype = DTYPE_F32, .rows = COLS_A, .cols = K, .row_bytes = K * 4};
     struct tensor weight_b = {.data = b, .dtype = DTYPE_F32, .rows = COLS_B, .cols = K, .row_bytes = K * 4};
-    int status = ops->import(m.backend, &weight_a, &err) | ops->import(m.backend, &weight_b, &err);
+    int status = ops->import(m.backend, &weight_a, BACKEND_MATRIX, &err) |
+                 ops->import(m.backend, &weight_b, BACKEND_MATRIX, &err);
     status |= ops->act_create(m.backend, K, BACKEND_ACT_FLOAT, &act, &err) | ops->alloc(m.backend, ROWS * K, &in, &err);
     status |= ops->alloc(m.backend, ROWS * COLS_A, &out_a, &err) | ops->alloc(m.backend, ROWS * COLS_B, &out_b, &err);
     CHECK_INT(status, 0);
@@ -96,7 +97,7 @@ static void test_quantised_chain(void)
             .data = data + VOCAB * row_bytes, .dtype = DTYPE_Q8_0, .rows = COLS, .cols = K, .row_bytes = row_bytes};
         struct backend_act *act;
         float *hidden, *out, *values = malloc(K * sizeof *values);
-        int status = ops->import(m.backend, &table, &err) | ops->import(m.backend, &weight, &err);
+        int status = ops->import(m.backend, &table, BACKEND_ROWS, &err) | ops->import(m.backend, &weight, BACKEND_MATRIX, &err);
         status |= ops->act_create(m.backend, K, BACKEND_ACT_INT8, &act, &err);
         status |= ops->alloc(m.backend, ROWS * K, &hidden, &err) | ops->alloc(m.backend, ROWS * COLS, &out, &err);
         CHECK_INT(status, 0);
@@ -143,12 +144,12 @@ static void test_sizes_and_errors(void)
     CHECK_INT(backend_kv_row_bytes(40, KV_F16), 80);
     CHECK_INT(backend_kv_row_bytes(40, KV_Q8_0), 44);
     CHECK_INT(backend_kv_bytes(shapes, 2, 3, KV_F16, KV_Q8_0), 3 * 64 * (2 * (80 + 44) + (128 + 34)));
-    CHECK_INT(backend_cpu_create(&backend, "sse9", m.pool, 1, &err), -1);
+    CHECK_INT(backend_cpu_create(&backend, "sse9", m.pool, 1, 1, &err), -1);
     CHECK_TEXT(err.text, "--isa sse9: unknown; expected auto, scalar, avx2, avx512, avx512novnni or neon");
     CHECK_INT(m.backend->ops->act_create(m.backend, 40, BACKEND_ACT_INT8, &act, &err), -1);
     CHECK_TEXT(err.text, "40 columns for quantised weights; expected a multiple of 32");
     struct tensor t = {.dtype = (enum dtype)16, .rows = 1, .cols = 256};
-    CHECK_INT(m.backend->ops->import(m.backend, &t, &err), -1);
+    CHECK_INT(m.backend->ops->import(m.backend, &t, BACKEND_MATRIX, &err), -1);
     CHECK_TEXT(err.text, "weights of type IQ2_XXS are not supported");
     struct backend_kv *kv;
     struct kv_layer_shape huge = {INT32_MAX, INT32_MAX, 1};

@@ -46,7 +46,7 @@ static void test_matmul(void)
     struct backend_act *act;
     CHECK_INT(ops->act_create(backend, DIM, BACKEND_ACT_INT8, &act, &err), 0);
     struct matmul_spec two[2] = {matrix(DTYPE_Q8_0), matrix(DTYPE_Q8_0)}, wide = matrix(DTYPE_F16);
-    CHECK_INT(ops->import(backend, &two[0].weight, &err), 0);
+    CHECK_INT(ops->import(backend, &two[0].weight, BACKEND_MATRIX, &err), 0);
     begin(1, NULL, NULL);
     ops->matmul(backend, act, two, 1);
     expect("one row: operations", 1, 2 * OUT * DIM);

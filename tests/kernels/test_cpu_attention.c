@@ -62,7 +62,7 @@ static float *run_attention(const struct attention_case *c, const char *isa, int
         identity[i * cols + i] = 1;
     }
     struct tensor weight = {.data = identity, .dtype = DTYPE_F32, .rows = cols, .cols = cols, .row_bytes = (size_t)cols * 4};
-    status |= ops->import(m.backend, &weight, &err);
+    status |= ops->import(m.backend, &weight, BACKEND_MATRIX, &err);
     CHECK_INT(status, 0);
     float *all_q = random_floats(N_POSITIONS * q_row, 1), *all_k = random_floats(N_POSITIONS * k_row, 2);
     float *all_v = random_floats(N_POSITIONS * v_row, 3), *result = calloc((size_t)(N_POSITIONS * cols), sizeof *result);
@@ -229,7 +229,7 @@ static float *run_long_context(int32_t n_threads)
         ones[i] = 1;
         struct tensor weight = {.data = ones, .dtype = DTYPE_F32, .rows = 1, .cols = HEADS * DIM, .row_bytes = sizeof ones};
         struct matmul_spec mat = {.weight = weight, .scale = 1, .out = &out[i]};
-        CHECK_INT(ops->import(m.backend, &weight, &err), 0);
+        CHECK_INT(ops->import(m.backend, &weight, BACKEND_MATRIX, &err), 0);
         ops->matmul(m.backend, act, &mat, 1);
     }
     free(q);

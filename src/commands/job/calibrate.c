@@ -209,7 +209,7 @@ static int prepare(struct bench *b)
     for (int32_t i = 0; i < n_pages; i++) {
         b->pages[i] = i;
     }
-    return backend_cpu_create(&b->backend, job->options.isa, job->pool, MAX_ROWS, b->err) ||
+    return backend_cpu_create(&b->backend, job->options.isa, job->pool, MAX_ROWS, !job->options.no_repack, b->err) ||
                    slice_load(&b->slice, &job->file, &job->config, &b->range, b->backend, NULL, NULL, b->err) ||
                    segment_init(&b->segment, &job->config, &b->slice, b->range.layer_first, b->range.layer_end, b->backend, &so,
                                 b->err) ||
@@ -281,11 +281,12 @@ void calibrate_key(const struct job *job, char *key, size_t size)
     machine_mode_text("", mode, sizeof mode);
     snprintf(
         key, size,
-        "llm %s %lld bytes of %lld; model %s layers %d dim %d heads %d/%d x %d/%d ffn %d vocab %d types %sfor %d ranks; isa %s "
+        "llm %s %lld bytes of %lld; model %s layers %d dim %d heads %d/%d x %d/%d ffn %d vocab %d types %sfor %d ranks; isa %s%s "
         "threads %d rows %d kv %d/%d; %s",
         LLM_VERSION, (long long)program.st_size, (long long)program.st_mtime, c->arch->name, c->n_layers, c->dim, s->n_heads,
-        s->n_kv_heads, c->k_dim, c->v_dim, s->ffn_dim, c->n_vocab, types, job->cluster->size, o->isa, thread_pool_size(job->pool),
-        o->max_rows < MAX_ROWS ? o->max_rows : MAX_ROWS, o->k_type, o->v_type, mode);
+        s->n_kv_heads, c->k_dim, c->v_dim, s->ffn_dim, c->n_vocab, types, job->cluster->size, o->isa,
+        o->no_repack ? " no-repack" : "", thread_pool_size(job->pool), o->max_rows < MAX_ROWS ? o->max_rows : MAX_ROWS, o->k_type,
+        o->v_type, mode);
 }
 
 /* -- all ranks -- */

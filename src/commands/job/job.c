@@ -233,8 +233,9 @@ int job_start_threads(struct job *job, struct error *err)
 static int make_backend(struct job *job, struct error *err)
 {
     int32_t max_rows = job->options.max_rows;
-    return job_is_simulated(job) ? backend_sim_create(&job->backend, &job->devices[job->cluster->rank].board, max_rows, err)
-                                 : backend_cpu_create(&job->backend, job->options.isa, job->pool, max_rows, err);
+    return job_is_simulated(job)
+               ? backend_sim_create(&job->backend, &job->devices[job->cluster->rank].board, max_rows, err)
+               : backend_cpu_create(&job->backend, job->options.isa, job->pool, max_rows, !job->options.no_repack, err);
 }
 
 /* Speeds decide nothing when there is one rank, or when the split is given by hand. */

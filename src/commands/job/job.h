@@ -24,6 +24,7 @@ struct job_options {
     int32_t n_threads;  /* 0 = the rank's share of the node's cores */
     int k_type, v_type; /* enum kv_type */
     const char *isa;
+    int no_repack;             /* 1: weights stay in the mapped file */
     const char *device;        /* --device as given; NULL = auto */
     const char *sim_link;      /* profile of the simulated network; NULL = none */
     struct option_ints split;  /* layers of each rank; not given = by speed and memory */
