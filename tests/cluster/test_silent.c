@@ -34,7 +34,9 @@ int main(int argc, char **argv)
     } else {
         cluster_agree(&c, 0, &err);
     }
-    printf("rank %d was not stopped\n", c.rank);
+    if (c.rank != 1) { /* that one goes on when mpirun wakes it to end it */
+        printf("rank %d was not stopped\n", c.rank);
+    }
     link_free(link);
     cluster_finalize(&c);
     return 0;
