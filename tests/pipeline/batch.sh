@@ -111,6 +111,7 @@ peak()
     # A sanitized build keeps what was freed, unless it is told not to.
     ASAN_OPTIONS="${ASAN_OPTIONS:-}:quarantine_size_mb=1" timeout -k 5 200 "$LLM" batch "${options[@]}" -np 32 -i "$work/many" -o "$work/many.out" 2>"$work/err" || return
     [ "$("${look[@]}" whole "$work/many.out")" = "$1" ] || return
+    grep -q '^llm: batches  [1-9][0-9]* of [1-9][0-9.]* rows' "$work/err" || return
     sed -n 's/.* \([0-9]*\) MB memory.*/\1/p' "$work/err"
 }
 few=$(peak 2000)

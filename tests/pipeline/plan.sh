@@ -105,6 +105,10 @@ else
     failed "boards: $(head -c 1000 "$work/boards.json")"
 fi
 refused "unknown board" 'no-such-board' "$LLM" plan --boards orin-nano-8,no-such-board
+# What info shows is no plan, and says so.
+said=$("$LLM" info -m "$model" --ranks 2 | grep -c 'llm plan')/$("$LLM" info -m "$model" | grep -c 'llm plan')/$("$LLM" info -m "$model" --split 1,5 | grep -c 'llm plan')
+if [ "$said" = 1/0/0 ]; then passed; else failed "info says so $said times, expected 1/0/0"; fi
+
 refused "no boards" '--boards has "", expected .*known: orin-nano-4, ' "$LLM" plan --boards ''
 refused "boards of no kind" '--boards has "2x", expected .*known: orin-nano-4, ' "$LLM" plan --boards orin-nano-8,2x
 refused "none of a board" '--boards has "0xorin-nano-8", expected .*known: orin-nano-4, ' "$LLM" plan --boards 0xorin-nano-8

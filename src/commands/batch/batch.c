@@ -11,6 +11,7 @@
 #include "src/commands/batch/batch_output.h"
 #include "src/commands/batch/batch_request.h"
 #include "src/commands/batch/batch_result.h"
+#include "src/commands/batch/batch_stats.h"
 #include "src/commands/cancel.h"
 #include "src/commands/progress.h"
 #include "src/commands/report.h"
@@ -267,11 +268,18 @@ static void print_summary(const struct batch_job *j, const struct job_report *re
 {
     const struct progress_counts *c = &j->counts;
     double s = c->working_s > 0 ? c->working_s : 1;
+    struct scheduler_stats stats;
+    char text[BATCH_STATS_BYTES];
     log_info("load     %.2f s", j->job.report.load_s);
     log_info("requests %lld in %.2f s, %.2f a second, %d at a time", (long long)c->n_done, c->working_s, (double)c->n_done / s,
              j->job.options.n_slots);
     log_info("prompts  %lld tokens, %.1f tokens/s", (long long)c->prompt_tokens, (double)c->prompt_tokens / s);
     log_info("answers  %lld tokens, %.1f tokens/s", (long long)c->answer_tokens, (double)c->answer_tokens / s);
+    scheduler_get_stats(&j->scheduler, &stats);
+    batch_stats_text(&stats, text);
+    if (text[0]) {
+        log_info("%s", text);
+    }
     report_ranks(reports, j->job.cluster->size, job_hop_s(&j->job));
     if (c->n_failed > 0) {
         log_warn("%lld of %lld requests failed; their lines say why", (long long)c->n_failed, (long long)c->n_done);

@@ -22,7 +22,7 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Options"},
     {"-m --model", OPTION_TEXT, AT(model), 0, 0, NULL, "FILE", "GGUF file, or any part of a split one"},
     {"--tensors", OPTION_FLAG, AT(tensors), 0, 0, NULL, NULL, "list every tensor too"},
-    {"--ranks", OPTION_INT, AT(n_ranks), 0, 256, NULL, "N", "show what N ranks would own (default: the ranks of this job)"},
+    {"--ranks", OPTION_INT, AT(n_ranks), 0, 256, NULL, "N", "show N ranks, divided by bytes alone (default: as many as this job has)"},
     {"--split", OPTION_INTS, AT(split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
     {"-c --ctx-size", OPTION_INT, AT(n_ctx), 0, 1 << 30, NULL, "N", "context that memory is counted for (default 0: min(model's, 4096))"},
     {"-ctk --cache-type-k", OPTION_CHOICE, AT(k_type), 0, 0, KV_TYPES, "TYPE", "keys in the KV cache: f32 f16 q8_0 (default f16)"},
@@ -81,7 +81,7 @@ int command_info(struct cluster *cluster, int argc, char **argv, int first, stru
         if (o.help) {
             options_print_help(stdout,
                                "Usage: llm info -m FILE [options]\n"
-                               "Prints the metadata of a model file, what its tensors add up to, and what each rank would own.\n",
+                               "Prints the metadata of a model file, what its tensors add up to, and what ranks would own.\n",
                                table);
         } else {
             status = info(&o, err);

@@ -77,6 +77,9 @@ void info_plan_print(FILE *out, const struct info_plan *plan)
     }
     if (o->n_ranks > 1) {
         print_row(out, "all", "", "", &all);
+        if (!o->split) {
+            fprintf(out, "Layers by their bytes, the head on rank 0. A job divides by measured speed: llm plan shows how.\n");
+        }
     }
 }
 
@@ -93,5 +96,6 @@ json_t *info_plan_json(const struct info_plan *plan)
                                                "weight_bytes", (json_int_t)p->weight_bytes, "kv_bytes", (json_int_t)p->kv_bytes,
                                                "buffer_bytes", (json_int_t)p->buffer_bytes));
     }
-    return json_pack("{s:i,s:o}", "context", plan->options.n_ctx, "ranks", ranks);
+    return json_pack("{s:i,s:s,s:o}", "context", plan->options.n_ctx, "split", plan->options.split ? "given" : "bytes", "ranks",
+                     ranks);
 }

@@ -20,8 +20,8 @@ int info_plan_init(struct info_plan *plan, const struct gguf *file, const struct
 void info_plan_free(struct info_plan *plan);
 
 void info_plan_print(FILE *out, const struct info_plan *plan);
-/* {"context":, "ranks":[{"rank":,"layers":[,],"head":,"weight_bytes":,"kv_bytes":,"buffer_bytes":}]} or {"error":}. NULL when out
- * of memory. */
+/* {"context":, "split":"bytes" or "given", "ranks":[{"rank":,"layers":[,],"head":,"weight_bytes":,"kv_bytes":,"buffer_bytes":}]}
+ * or {"error":}. NULL when out of memory. */
 json_t *info_plan_json(const struct info_plan *plan);
 
 #endif
