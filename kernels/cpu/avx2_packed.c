@@ -7,7 +7,7 @@
 #include "kernels/cpu/avx2_tile.h"
 #include "kernels/cpu/pack.h"
 
-enum { SLAB_FROM = 2 * TILE_ROWS /* activation rows from which unpacking again for each tile costs more */ };
+enum { SLAB_FROM = 4 * TILE_ROWS /* activation rows from which unpacking again for each tile costs more */ };
 
 /* Numbers of a unit's blocks, eight rows each. */
 struct packed_scales {
@@ -128,6 +128,9 @@ X86_INLINE void packed_tile(const struct x86_format *f, const struct pack_format
 #pragma GCC unroll 1
         for (int j = 0; j < p->unit_blocks; j++, q += p->q_bytes) {
             struct panel_block block;
+            if (n_x > 1) {
+                prefetch_packed(q, p->q_bytes + (p->unit_blocks == 1 ? p->scale_bytes : 0));
+            }
             unpack_block(f, p, q, &scales, j, &block);
             add_block(f, PANEL_VECTORS, n_x, block.q, block.d, block.d_second, block.minus_m, &x, acc);
             next_block(&x);
@@ -147,6 +150,7 @@ X86_INLINE void unpack_panel(const struct x86_format *f, const struct pack_forma
         load_scales(p, f, q + p->unit_blocks * p->q_bytes, &scales);
 #pragma GCC unroll 1
         for (int j = 0; j < p->unit_blocks; j++, q += p->q_bytes, out++) {
+            prefetch_packed(q, p->q_bytes + (p->unit_blocks == 1 ? p->scale_bytes : 0));
             unpack_block(f, p, q, &scales, j, out);
         }
     }

@@ -96,56 +96,56 @@ static void matmul_q6_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, 
 static void packed_q4_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q4_0, sum_quads_avx512, 4}, &pack_q4_0, 4, 0};
+    static const struct packed512 m = {{&x86_q4_0, sum_quads_avx512, 4}, &pack_q4_0, 4};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q4_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q4_1, sum_quads_avx512, 4}, &pack_q4_1, 4, 0};
+    static const struct packed512 m = {{&x86_q4_1, sum_quads_avx512, 4}, &pack_q4_1, 4};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q5_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q5_0, sum_quads_avx512, 8}, &pack_q5_0, 4, 48};
+    static const struct packed512 m = {{&x86_q5_0, sum_quads_avx512, 8}, &pack_q5_0, 4};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q5_1_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q5_1, sum_quads_avx512, 8}, &pack_q5_1, 4, 48};
+    static const struct packed512 m = {{&x86_q5_1, sum_quads_avx512, 8}, &pack_q5_1, 4};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q8_0_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q8_0, sum_quads_avx512, 8}, &pack_q8_0, 8, 0};
+    static const struct packed512 m = {{&x86_q8_0, sum_quads_avx512, 8}, &pack_q8_0, 8};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q4_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q4_k, sum_quads_avx512, 4}, &pack_q4_k, 4, 0};
+    static const struct packed512 m = {{&x86_q4_k, sum_quads_avx512, 4}, &pack_q4_k, 4};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q5_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q5_k, sum_quads_avx512, 8}, &pack_q5_k, 4, 48};
+    static const struct packed512 m = {{&x86_q5_k, sum_quads_avx512, 8}, &pack_q5_k, 4};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q6_k_avx512(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q6_k, sum_quads_avx512, 4}, &pack_q6_k, 4, 0};
+    static const struct packed512 m = {{&x86_q6_k, sum_quads_avx512, 4}, &pack_q6_k, 4};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 

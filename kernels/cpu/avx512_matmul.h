@@ -87,7 +87,8 @@ X86_INLINE void add_block(const struct matmul512 *m, int n_x, const struct rows1
     for (int c = 0; c < n_x; c++) {
         sum[c] = first[c] = _mm512_set1_ps(x->sum[(size_t)c * x->n_blocks]);
         if (f->has_halves) {
-            first[c] = _mm512_cvtepi32_ps(_mm512_broadcastd_epi32(sum_first_half(x->q + (size_t)c * x->k)));
+            first[c] = x->half_sum ? _mm512_set1_ps(x->half_sum[(size_t)c * x->n_blocks])
+                                   : _mm512_cvtepi32_ps(_mm512_broadcastd_epi32(sum_first_half(x->q + (size_t)c * x->k)));
             second[c] = _mm512_sub_ps(sum[c], first[c]);
         }
     }

@@ -1,8 +1,9 @@
 /* Products with packed weights (kernels/README.md) in the AVX-512 tables. SPDX-License-Identifier: MIT
  *
  * A block of sixteen rows is a few loads and masks away, so blocks are multiplied as they are unpacked, in tiles whose
- * accumulators stay in registers for all of K; only some types want a slab (avx512_matmul.h) for many activation rows. No
- * prefetch instructions: a panel is one stream of bytes, which the processor reads ahead of better (Zen 4). */
+ * accumulators stay in registers for all of K. The rows of a tile are first laid close together: rows far apart are as many
+ * streams of bytes, for which the processor stops reading ahead of the weights, and where K is a power of two they share few
+ * lines of the first cache. Only where that copy would not fit the second one, a slab is unpacked (avx512_matmul.h). */
 #ifndef KERNELS_CPU_AVX512_PACKED_H
 #define KERNELS_CPU_AVX512_PACKED_H
 
@@ -14,7 +15,6 @@ struct packed512 {
     struct matmul512 matmul; /* its tile_rows: with a slab */
     const struct pack_format *format;
     int tile_rows; /* activation rows a tile that unpacks: 12, 8 or 4 */
-    int slab_from; /* activation rows from which a slab is unpacked; 0 = never */
 };
 
 /* Numbers of a unit's blocks. */
@@ -120,8 +120,28 @@ X86_INLINE void unpack_block16(const struct pack_format *p, const struct x86_for
     }
 }
 
-/* Sixteen outputs of each of n_x rows. */
-X86_INLINE void packed_tile(const struct packed512 *m, int n_x, const uint8_t *q, struct x_block x, float *out, size_t out_stride)
+/* n_x activation rows from r on, block by block: the quants of all rows, then d, sum and (has_halves) the sums of the first
+ * halves of all rows. */
+X86_INLINE void lay_dense(const struct act_rows *x, int32_t r, int n_x, int has_halves, uint8_t *dense)
+{
+    struct x_block from = x_block_of(x, r);
+    for (size_t b = 0; b < from.n_blocks; b++, dense += n_x * DENSE_ROW_BYTES) {
+        float *d = (float *)(void *)(dense + n_x * Q8_BLOCK);
+        for (int c = 0; c < n_x; c++) {
+            const int8_t *q = from.q + (size_t)c * from.k + b * Q8_BLOCK;
+            memcpy(dense + c * Q8_BLOCK, q, Q8_BLOCK);
+            d[c] = from.d[(size_t)c * from.n_blocks + b];
+            d[n_x + c] = from.sum[(size_t)c * from.n_blocks + b];
+            if (has_halves) {
+                d[2 * n_x + c] = (float)_mm_cvtsi128_si32(sum_first_half(q));
+            }
+        }
+    }
+}
+
+/* Sixteen outputs of each of n_x rows, which lie dense. */
+X86_INLINE void packed_tile(const struct packed512 *m, int n_x, const uint8_t *q, const uint8_t *dense, size_t n_blocks,
+                            float *out, size_t out_stride)
 {
     const struct pack_format *p = m->format;
     const struct x86_format *f = m->matmul.format;
@@ -130,15 +150,19 @@ X86_INLINE void packed_tile(const struct packed512 *m, int n_x, const uint8_t *q
     for (int c = 0; c < n_x; c++) {
         acc[c] = _mm512_setzero_ps();
     }
-    for (size_t b = 0; b < x.n_blocks; b += (size_t)p->unit_blocks, q += p->scale_bytes) {
+    for (size_t b = 0; b < n_blocks; b += (size_t)p->unit_blocks, q += p->scale_bytes) {
         struct packed_scales16 scales;
         load_scales16(p, f, q + p->unit_blocks * p->q_bytes, &scales);
 #pragma GCC unroll 1
-        for (int j = 0; j < p->unit_blocks; j++, q += p->q_bytes) {
+        for (int j = 0; j < p->unit_blocks; j++, q += p->q_bytes, dense += n_x * DENSE_ROW_BYTES) {
+            const float *d = (const float *)(const void *)(dense + n_x * Q8_BLOCK);
+            struct x_block x = {(const int8_t *)dense, d, d + n_x, Q8_BLOCK, 1, d + 2 * n_x};
             struct rows16 block;
+            if (n_x > 1) {
+                prefetch_packed(q, p->q_bytes + (p->unit_blocks == 1 ? p->scale_bytes : 0));
+            }
             unpack_block16(p, f, q, &scales, j, &block);
             add_block(&m->matmul, n_x, &block, &x, acc);
-            next_block(&x);
         }
     }
 #pragma GCC unroll 16
@@ -155,6 +179,7 @@ X86_INLINE void unpack_panel16(const struct packed512 *m, const uint8_t *q, int3
         load_scales16(p, m->matmul.format, q + p->unit_blocks * p->q_bytes, &scales);
 #pragma GCC unroll 1
         for (int j = 0; j < p->unit_blocks; j++, q += p->q_bytes, out++) {
+            prefetch_packed(q, p->q_bytes + (p->unit_blocks == 1 ? p->scale_bytes : 0));
             unpack_block16(p, m->matmul.format, q, &scales, j, out);
         }
     }
@@ -169,25 +194,25 @@ X86_INLINE int packed_rows(const struct packed512 *m, int32_t n)
     return n < 2 * m->tile_rows ? table[n] : m->tile_rows;
 }
 
-X86_INLINE void any_packed_tile(const struct packed512 *m, int n_x, const uint8_t *panel, struct x_block x, float *out,
-                                size_t out_stride)
+X86_INLINE void any_packed_tile(const struct packed512 *m, int n_x, const uint8_t *panel, const uint8_t *dense, size_t n_blocks,
+                                float *out, size_t out_stride)
 {
     if (m->tile_rows == 12 && n_x == 12) {
-        packed_tile(m, 12, panel, x, out, out_stride);
+        packed_tile(m, 12, panel, dense, n_blocks, out, out_stride);
     } else if (m->tile_rows >= 8 && n_x == 8) {
-        packed_tile(m, 8, panel, x, out, out_stride);
+        packed_tile(m, 8, panel, dense, n_blocks, out, out_stride);
     } else if (m->tile_rows >= 8 && n_x == 6) {
-        packed_tile(m, 6, panel, x, out, out_stride);
+        packed_tile(m, 6, panel, dense, n_blocks, out, out_stride);
     } else if (m->tile_rows >= 8 && n_x == 5) {
-        packed_tile(m, 5, panel, x, out, out_stride);
+        packed_tile(m, 5, panel, dense, n_blocks, out, out_stride);
     } else if (n_x == 4) {
-        packed_tile(m, 4, panel, x, out, out_stride);
+        packed_tile(m, 4, panel, dense, n_blocks, out, out_stride);
     } else if (n_x == 3) {
-        packed_tile(m, 3, panel, x, out, out_stride);
+        packed_tile(m, 3, panel, dense, n_blocks, out, out_stride);
     } else if (n_x == 2) {
-        packed_tile(m, 2, panel, x, out, out_stride);
+        packed_tile(m, 2, panel, dense, n_blocks, out, out_stride);
     } else {
-        packed_tile(m, 1, panel, x, out, out_stride);
+        packed_tile(m, 1, panel, dense, n_blocks, out, out_stride);
     }
 }
 
@@ -213,24 +238,40 @@ X86_INLINE void packed_slabs(const struct packed512 *m, const uint8_t *w, size_t
     }
 }
 
-/* n_cols: a multiple of PACK_ROWS. Panels that the cache holds meet all rows before the next ones. */
-X86_INLINE void packed512(const struct packed512 *m, const uint8_t *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x,
-                          int32_t n_rows, float *out, size_t out_stride, void *scratch)
+/* At most DENSE_ROWS rows from r0 on. Panels that the cache holds meet all of them before the next ones. */
+X86_INLINE void packed_rows_of(const struct packed512 *m, const uint8_t *w, size_t row_bytes, int32_t n_cols,
+                               const struct act_rows *x, int32_t r0, int32_t r_end, float *out, size_t out_stride,
+                               uint8_t *scratch)
 {
+    size_t n_blocks = (size_t)(x->k / Q8_BLOCK), dense_row = n_blocks * DENSE_ROW_BYTES;
     int32_t group = packed_group(row_bytes);
-    if (m->slab_from && n_rows >= m->slab_from) {
-        packed_slabs(m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
-        return;
+    for (int32_t r = r0, n_x; r < r_end; r += n_x) {
+        n_x = packed_rows(m, r_end - r);
+        lay_dense(x, r, n_x, m->matmul.format->has_halves, scratch + (size_t)(r - r0) * dense_row);
     }
     for (int32_t c0 = 0; c0 < n_cols; c0 += group) {
         int32_t c_end = n_cols - c0 < group ? n_cols : c0 + group;
-        for (int32_t r = 0, n_x; r < n_rows; r += n_x) {
-            n_x = packed_rows(m, n_rows - r);
-            struct x_block tile = x_block_of(x, r);
+        for (int32_t r = r0, n_x; r < r_end; r += n_x) {
+            n_x = packed_rows(m, r_end - r);
             for (int32_t c = c0; c < c_end; c += PACK_ROWS) {
-                any_packed_tile(m, n_x, w + (size_t)c * row_bytes, tile, out + (size_t)r * out_stride + c, out_stride);
+                any_packed_tile(m, n_x, w + (size_t)c * row_bytes, scratch + (size_t)(r - r0) * dense_row, n_blocks,
+                                out + (size_t)r * out_stride + c, out_stride);
             }
         }
+    }
+}
+
+/* n_cols: a multiple of PACK_ROWS. */
+X86_INLINE void packed512(const struct packed512 *m, const uint8_t *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x,
+                          int32_t n_rows, float *out, size_t out_stride, void *scratch)
+{
+    if (n_rows > DENSE_ROWS && x->k > DENSE_COLUMNS) {
+        packed_slabs(m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
+        return;
+    }
+    for (int32_t r = 0; r < n_rows; r += DENSE_ROWS) {
+        int32_t r_end = n_rows - r < DENSE_ROWS ? n_rows : r + DENSE_ROWS;
+        packed_rows_of(m, w, row_bytes, n_cols, x, r, r_end, out, out_stride, scratch);
     }
 }
 

@@ -74,56 +74,56 @@ static void matmul_q6_k_avx512vnni(const void *w, size_t row_bytes, int32_t n_co
 static void packed_q4_0_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q4_0, sum_quads_avx512vnni, 12}, &pack_q4_0, 12, 0};
+    static const struct packed512 m = {{&x86_q4_0, sum_quads_avx512vnni, 12}, &pack_q4_0, 12};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q4_1_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q4_1, sum_quads_avx512vnni, 12}, &pack_q4_1, 12, 0};
+    static const struct packed512 m = {{&x86_q4_1, sum_quads_avx512vnni, 12}, &pack_q4_1, 12};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q5_0_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q5_0, sum_quads_avx512vnni, 12}, &pack_q5_0, 8, 0};
+    static const struct packed512 m = {{&x86_q5_0, sum_quads_avx512vnni, 12}, &pack_q5_0, 8};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q5_1_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q5_1, sum_quads_avx512vnni, 12}, &pack_q5_1, 8, 0};
+    static const struct packed512 m = {{&x86_q5_1, sum_quads_avx512vnni, 12}, &pack_q5_1, 8};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q8_0_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q8_0_biased, sum_quads_avx512vnni, 12}, &pack_q8_0, 12, 0};
+    static const struct packed512 m = {{&x86_q8_0_biased, sum_quads_avx512vnni, 12}, &pack_q8_0, 12};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q4_k_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q4_k, sum_quads_avx512vnni, 12}, &pack_q4_k, 12, 24};
+    static const struct packed512 m = {{&x86_q4_k, sum_quads_avx512vnni, 12}, &pack_q4_k, 12};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q5_k_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q5_k, sum_quads_avx512vnni, 12}, &pack_q5_k, 8, 24};
+    static const struct packed512 m = {{&x86_q5_k, sum_quads_avx512vnni, 12}, &pack_q5_k, 8};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
 static void packed_q6_k_avx512vnni(const void *w, size_t row_bytes, int32_t n_cols, const struct act_rows *x, int32_t n_rows,
                                    float *out, size_t out_stride, void *scratch)
 {
-    static const struct packed512 m = {{&x86_q6_k, sum_quads_avx512vnni, 8}, &pack_q6_k, 8, 0};
+    static const struct packed512 m = {{&x86_q6_k, sum_quads_avx512vnni, 8}, &pack_q6_k, 8};
     packed512(&m, w, row_bytes, n_cols, x, n_rows, out, out_stride, scratch);
 }
 
