@@ -43,8 +43,8 @@ struct option {
 };
 
 /* Applies argv[first..argc) to *options by the table (ended by an entry with kind OPTION_GROUP and help NULL). --name=value and
- * --name value both work. The first thing that is wrong makes *err: unknown option (with what to use instead, or the nearest known one), missing or bad
- * value with what was expected. */
+ * --name value both work. The first thing that is wrong makes *err: unknown option (with what to use instead, or the nearest
+ * known one), missing or bad value with what was expected. */
 int options_parse(const struct option *table, void *options, int argc, char **argv, int first, struct error *err);
 /* Frees what lists own. */
 void options_free(const struct option *table, void *options);
