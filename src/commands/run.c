@@ -8,6 +8,7 @@
 
 #include "src/commands/cancel.h"
 #include "src/commands/job/divide.h"
+#include "src/commands/job/work.h"
 #include "src/commands/prompt.h"
 #include "src/commands/report.h"
 #include "src/commands/request.h"
@@ -17,11 +18,8 @@
 
 /* Everything of one run; what is not needed on a rank stays zeroed. */
 struct run {
+    struct work work; /* first */
     struct run_options options;
-    struct job job;
-    struct scheduler scheduler;
-    struct generator generator;
-    struct request_model model;
     struct request_params params;
     struct tokenizer_ids prompt;
     struct request request;
@@ -68,73 +66,63 @@ static void on_token(void *context, struct sequence *q, const struct sampler_res
     show_new_text(r);
 }
 
-static int is_end(void *context, int32_t id)
-{
-    const struct run *r = context;
-    return tokenizer_is_end(r->model.tokenizer, id);
-}
-
 static void on_prompt_logits(void *context, const struct sequence *q, int32_t position, const float *logits)
 {
     struct run *r = context;
     (void)q;
     (void)position;
-    if (fwrite(logits, sizeof *logits, (size_t)r->generator.n_vocab, r->logits) != (size_t)r->generator.n_vocab) {
+    if (fwrite(logits, sizeof *logits, (size_t)r->work.generator.n_vocab, r->logits) != (size_t)r->work.generator.n_vocab) {
         write_failed(r, r->options.logits_path);
     }
 }
 
 /* -- set-up on rank 0 -- */
 
-static int read_prompt(struct run *r, struct error *err)
+static int read_prompt(struct work *w, struct error *err)
 {
-    const struct run_options *o = &r->options;
+    struct run *r = (struct run *)w;
+    struct run_options *o = &r->options;
     struct prompt_source source = {.text = o->prompt,
                                    .path = o->prompt_file,
                                    .ids = &o->ids,
                                    .no_bos = o->common.no_bos,
                                    .no_special = o->common.no_special};
-    if (request_model_open(&r->model, &r->job.file, r->job.config.n_vocab, r->job.options.n_ctx, err)) {
-        return error_prefix(err, "%s", o->common.job.model);
-    }
-    if (prompt_ids(&source, r->model.tokenizer, r->model.n_vocab, &r->prompt, err) ||
-        request_check_prompt(&r->model, &r->prompt, err)) {
+    if (prompt_ids(&source, r->work.model.tokenizer, r->work.model.n_vocab, &r->prompt, err) ||
+        request_check_prompt(&r->work.model, &r->prompt, err) ||
+        request_params_from_options(&r->params, &o->common, &r->work.model, err)) {
         return -1;
     }
-    return request_params_from_options(&r->params, &o->common, &r->model, err);
+    r->params.sampling.seed = common_options_seed(&o->common);
+    return 0;
 }
 
-static int prepare_answer(struct run *r, struct error *err)
+static int prepare_answer(struct work *w, struct error *err)
 {
+    struct run *r = (struct run *)w;
     const struct run_options *o = &r->options;
-    int64_t n_cached = (int64_t)r->job.n_pages * KV_PAGE;
-    r->model.n_ctx = n_cached < r->model.n_ctx ? (int32_t)n_cached : r->model.n_ctx;
-    if (request_check_prompt(&r->model, &r->prompt, err) || request_init(&r->request, &r->model, &r->params, &r->prompt, err)) {
+    if (request_check_prompt(&r->work.model, &r->prompt, err) ||
+        request_init(&r->request, &r->work.model, &r->params, &r->prompt, err)) {
         return -1;
     }
     r->request.sequence.want_prompt_logits = o->logits_path != NULL;
     if (o->logits_path && !(r->logits = fopen(o->logits_path, "wb"))) {
         return error_set(err, "%s: cannot be written: %s", o->logits_path, strerror(errno));
     }
-    if (job_make_generator(&r->job, &r->scheduler, &r->generator, err)) {
-        return -1;
-    }
-    r->generator.on_token = on_token;
-    r->generator.on_prompt_logits = r->logits ? on_prompt_logits : NULL;
-    r->generator.is_end = is_end;
-    r->generator.context = r;
-    r->generator.cancel = cancel_flag();
+    r->work.generator.on_token = on_token;
+    r->work.generator.on_prompt_logits = r->logits ? on_prompt_logits : NULL;
     return 0;
 }
 
 /* -- the work -- */
 
-static void generate(struct run *r)
+static int generate(struct work *w, struct error *err)
 {
+    struct run *r = (struct run *)w;
+    (void)err; /* what cannot be written is told with the report */
+    divide_log_verdict(&r->work.job);
     r->begin_s = r->first_token_s = clock_now_s();
-    generator_add(&r->generator, &r->request.sequence);
-    cancel_catch_signals();
-    generator_run(&r->generator);
+    generator_add(&r->work.generator, &r->request.sequence);
+    generator_run(&r->work.generator);
     r->end_s = clock_now_s();
     request_finish(&r->request);
     show_new_text(r);
@@ -144,13 +132,13 @@ static void generate(struct run *r)
     }
     r->logits = NULL;
     const struct sequence *q = &r->request.sequence;
-    int is_full = q->n_ids == r->model.n_ctx && q->stop == SEQUENCE_STOP_LENGTH;
-    if (is_full && r->model.n_ctx == r->job.options.n_ctx) {
-        log_info("the context of %d positions is full; -c N makes it larger", r->model.n_ctx);
+    int is_full = q->n_ids == r->work.model.n_ctx && q->stop == SEQUENCE_STOP_LENGTH;
+    if (is_full && r->work.model.n_ctx == r->work.job.options.n_ctx) {
+        log_info("the context of %d positions is full; -c N makes it larger", r->work.model.n_ctx);
     } else if (is_full) {
-        log_info("the KV cache of %d positions is full; --kv-memory BYTES makes it larger", r->model.n_ctx);
+        log_info("the KV cache of %d positions is full; --kv-memory BYTES makes it larger", r->work.model.n_ctx);
     }
-    stage_stop(&r->job.stage);
+    return 0;
 }
 
 static struct run_timings timings_of(const struct run *r)
@@ -158,112 +146,71 @@ static struct run_timings timings_of(const struct run *r)
     const struct sequence *q = &r->request.sequence;
     int32_t n_answer = q->n_ids - q->n_prompt;
     double first_s = n_answer > 0 ? r->first_token_s : r->end_s;
-    struct run_timings t = {.load_s = r->job.report.load_s,
+    struct run_timings t = {.load_s = r->work.job.report.load_s,
                             .prefill_tokens = q->n_prompt,
                             .prefill_s = first_s - r->begin_s,
                             .decode_tokens = n_answer > 1 ? n_answer - 1 : 0,
                             .decode_s = n_answer > 1 ? r->end_s - first_s : 0,
-                            .hop_s = job_hop_s(&r->job),
-                            .bytes_per_token = slice_token_bytes(&r->job.sizes)};
+                            .hop_s = job_hop_s(&r->work.job),
+                            .bytes_per_token = slice_token_bytes(&r->work.job.sizes)};
     return t;
 }
 
-static int report(struct run *r, struct error *err)
+static int report(struct work *w, const struct job_report *ranks, int failed, struct error *err)
 {
-    struct cluster *c = r->job.cluster;
-    struct job_report *reports = calloc((size_t)c->size, sizeof *reports);
-    if (!reports) {
-        fatal("out of memory");
+    struct run *r = (struct run *)w;
+    struct run_result result = {
+        .request = &r->request, .timings = timings_of(r), .ranks = ranks, .n_ranks = r->work.job.cluster->size};
+    (void)failed;
+    if (atomic_load(&r->write_error)) {
+        return error_set(err, "%s: cannot be written: %s", r->unwritable, strerror(atomic_load(&r->write_error)));
     }
-    job_gather_reports(&r->job, reports);
-    int status = 0;
-    if (c->rank == 0) {
-        struct run_result result = {.request = &r->request, .timings = timings_of(r), .ranks = reports, .n_ranks = c->size};
-        if (atomic_load(&r->write_error)) {
-            status = error_set(err, "%s: cannot be written: %s", r->unwritable, strerror(atomic_load(&r->write_error)));
-        } else {
-            status = r->options.json ? report_json(stdout, &result, err) : 0;
-            report_summary(&result);
-        }
-    }
-    free(reports);
-    return cluster_agree(c, status, err);
+    int status = r->options.json ? report_json(stdout, &result, err) : 0;
+    report_summary(&result);
+    return status;
 }
 
 /* Simulated boards have no logits to show. */
-static int check_simulated(const struct run *r, struct error *err)
+static int check_simulated(struct work *w, struct error *err)
 {
+    const struct run *r = (const struct run *)w;
     int wants_file = r->options.logits_path != NULL;
-    if (!job_is_simulated(&r->job) || (!wants_file && r->options.common.sampling.n_logprobs == 0)) {
+    if (!job_is_simulated(&r->work.job) || (!wants_file && r->options.common.sampling.n_logprobs == 0)) {
         return 0;
     }
     return error_set(err, "%s was given with --device sim:BOARD, which computes nothing: there are no logits",
                      wants_file ? "--logits-out" : "--logprobs");
 }
 
-static int run_all(struct run *r, struct cluster *cluster, struct error *err)
+static int parse(struct work *w, int argc, char **argv, int first, struct error *err)
 {
-    int first = cluster->rank == 0;
-    if (job_open(&r->job, cluster, &r->options.common.job, err) || cluster_agree(cluster, check_simulated(r, err), err)) {
-        return -1;
-    }
-    if (first) {
-        common_options_warn(&r->options.common);
-    }
-    if (cluster_agree(cluster, first ? read_prompt(r, err) : 0, err)) {
-        return -1;
-    }
-    if (first) {
-        r->params.sampling.seed = common_options_seed(&r->options.common);
-    }
-    if (job_start(&r->job, &r->generator, err)) {
-        return -1;
-    }
-    int status = cluster_agree(cluster, first ? prepare_answer(r, err) : 0, err);
-    if (!first) {
-        cancel_catch_signals();
-        stage_work(&r->job.stage);
-    } else if (status) {
-        stage_stop(&r->job.stage);
-    } else {
-        common_options_report_seed(&r->options.common);
-        report_partition(&r->job);
-        divide_log_verdict(&r->job);
-        generate(r);
-    }
-    return status || report(r, err) || job_trace_write(&r->job.trace, cluster, err) ? -1 : 0;
+    struct run *r = (struct run *)w;
+    w->options = &r->options.common;
+    return run_options_parse(&r->options, argc, argv, first, err);
 }
 
-static void run_free(struct run *r)
+static void run_free(struct work *w)
 {
+    struct run *r = (struct run *)w;
     if (r->logits) {
         fclose(r->logits);
     }
-    generator_free(&r->generator);
-    scheduler_free(&r->scheduler);
     request_free(&r->request);
     request_params_free(&r->params);
     tokenizer_ids_free(&r->prompt);
-    request_model_close(&r->model);
-    job_close(&r->job);
     run_options_free(&r->options);
 }
 
 int command_run(struct cluster *cluster, int argc, char **argv, int first, struct error *err)
 {
-    struct run *r = calloc(1, sizeof *r);
-    if (!r) {
-        fatal("out of memory");
-    }
-    int status = cluster_agree(cluster, run_options_parse(&r->options, argc, argv, first, err), err);
-    if (status == 0 && r->options.common.help) {
-        if (cluster->rank == 0) {
-            run_options_help(stdout);
-        }
-    } else if (status == 0) {
-        status = run_all(r, cluster, err);
-    }
-    run_free(r);
-    free(r);
-    return status;
+    static const struct work_steps steps = {.size = sizeof(struct run),
+                                            .parse = parse,
+                                            .help = run_options_help,
+                                            .look = check_simulated,
+                                            .read = read_prompt,
+                                            .prepare = prepare_answer,
+                                            .generate = generate,
+                                            .report = report,
+                                            .free = run_free};
+    return work_run(&steps, cluster, argc, argv, first, err);
 }

@@ -13,6 +13,7 @@
 #include "src/commands/batch/batch_result.h"
 #include "src/commands/batch/batch_stats.h"
 #include "src/commands/cancel.h"
+#include "src/commands/job/work.h"
 #include "src/commands/progress.h"
 #include "src/commands/report.h"
 #include "src/commands/terminal.h"
@@ -28,11 +29,8 @@ static const uint64_t SMALL_CACHE = 1000000000; /* bytes of KV cache that are no
 
 /* Everything of one batch; what is not needed on a rank stays zeroed. */
 struct batch_job {
+    struct work work; /* first */
     struct batch_options options;
-    struct job job;
-    struct scheduler scheduler;
-    struct generator generator;
-    struct request_model model;
     struct request_params defaults;
     struct chatml chat;
     struct error no_chat;
@@ -70,12 +68,6 @@ static void on_token(void *context, struct sequence *q, const struct sampler_res
     j->counts.prompt_tokens += q->n_ids == q->n_prompt + 1 ? q->n_prompt : 0;
     j->counts.answer_tokens++;
     request_take(q->owner, result);
-}
-
-static int is_end(void *context, int32_t id)
-{
-    const struct batch_job *j = context;
-    return tokenizer_is_end(j->model.tokenizer, id);
 }
 
 static void on_batch(void *context, const struct batch *batch)
@@ -128,12 +120,12 @@ static void begin(struct batch_job *j, struct batch_request *b)
         return;
     }
     b->started = 1;
-    if (request_init(&b->request, &j->model, &b->params, &b->prompt, &err)) {
+    if (request_init(&b->request, &j->work.model, &b->params, &b->prompt, &err)) {
         fatal("%s", err.text);
     }
     tokenizer_ids_free(&b->prompt);
     j->n_active++;
-    generator_add(&j->generator, &b->request.sequence);
+    generator_add(&j->work.generator, &b->request.sequence);
 }
 
 /* Before every batch, and now and then while there is none. */
@@ -164,8 +156,9 @@ static void wake(void *context)
 /* -- set-up -- */
 
 /* Input and output, before anything that takes long. */
-static int open_files(struct batch_job *j, struct error *err)
+static int open_files(struct work *w, struct error *err)
 {
+    struct batch_job *j = (struct batch_job *)w;
     const struct batch_options *o = &j->options;
     return batch_input_open(&j->input, o->input, err) || batch_output_open(&j->output, o->output, o->unordered, j->input.fd, err)
                ? -1
@@ -174,8 +167,9 @@ static int open_files(struct batch_job *j, struct error *err)
 
 /* How many sequences when -np does not say: many when --kv-memory says what they share, else as many as have room in a cache that
  * is no larger than the weights or SMALL_CACHE, but a few in any case. By the file alone, so all ranks come to the same. */
-static int choose_slots(struct job *job, struct error *err)
+static int choose_slots(struct work *w, struct error *err)
 {
+    struct job *job = &w->job;
     struct job_options *o = &job->options;
     struct plan_options po = {.n_ranks = 1,
                               .n_ctx = o->n_ctx,
@@ -197,90 +191,83 @@ static int choose_slots(struct job *job, struct error *err)
     return 0;
 }
 
-static int prepare_requests(struct batch_job *j, struct error *err)
+static int prepare_requests(struct work *w, struct error *err)
 {
-    const struct common_options *o = &j->options.common;
+    struct batch_job *j = (struct batch_job *)w;
+    struct common_options *o = &j->options.common;
     const char *slash = strrchr(o->job.model, '/');
     j->model_name = slash ? slash + 1 : o->job.model;
-    if (request_model_open(&j->model, &j->job.file, j->job.config.n_vocab, j->job.options.n_ctx, err)) {
-        return error_prefix(err, "%s", o->job.model);
-    }
-    int has_chat = chatml_open(&j->chat, &j->job.file, &j->no_chat) == 0;
-    j->setup = (struct batch_setup){.model = &j->model,
+    int has_chat = chatml_open(&j->chat, &j->work.job.file, &j->no_chat) == 0;
+    j->setup = (struct batch_setup){.model = &j->work.model,
                                     .defaults = &j->defaults,
                                     .chat = has_chat ? &j->chat : NULL,
                                     .no_chat = j->no_chat.text,
                                     .no_bos = o->no_bos,
                                     .no_special = o->no_special,
-                                    .no_logprobs = job_is_simulated(&j->job)};
-    if (job_is_simulated(&j->job)) {
+                                    .no_logprobs = job_is_simulated(&j->work.job)};
+    if (job_is_simulated(&j->work.job)) {
         log_info("simulated boards: times are by their profiles, the texts mean nothing");
     }
-    return request_params_from_options(&j->defaults, o, &j->model, err);
+    j->setup.seed = common_options_seed(o);
+    return request_params_from_options(&j->defaults, o, &j->work.model, err);
 }
 
-static int prepare_generator(struct batch_job *j, struct error *err)
+static int prepare_generator(struct work *w, struct error *err)
 {
-    if (job_make_generator(&j->job, &j->scheduler, &j->generator, err)) {
-        return -1;
-    }
-    j->busy_s = calloc((size_t)j->job.cluster->size, sizeof *j->busy_s);
+    struct batch_job *j = (struct batch_job *)w;
+    j->busy_s = calloc((size_t)j->work.job.cluster->size, sizeof *j->busy_s);
     if (!j->busy_s) {
         return error_set(err, "out of memory");
     }
-    int64_t n_cached = (int64_t)j->job.n_pages * KV_PAGE; /* a request may have the cache for itself, no more */
-    j->model.n_ctx = n_cached < j->model.n_ctx ? (int32_t)n_cached : j->model.n_ctx;
-    j->generator.on_token = on_token;
-    j->generator.on_end = on_end;
-    j->generator.more = on_more;
-    j->generator.on_batch = on_batch;
-    j->generator.is_end = is_end;
-    j->generator.context = j;
-    j->generator.cancel = cancel_flag();
-    j->max_active = 2 * j->job.options.n_slots; /* so that a slot that becomes free is not free for long */
+    j->work.generator.on_token = on_token;
+    j->work.generator.on_end = on_end;
+    j->work.generator.more = on_more;
+    j->work.generator.on_batch = on_batch;
+    j->max_active = 2 * j->work.job.options.n_slots; /* so that a slot that becomes free is not free for long */
     j->counts.busy_s = j->busy_s;
-    j->counts.n_ranks = j->job.cluster->size;
+    j->counts.n_ranks = j->work.job.cluster->size;
     return 0;
 }
 
 /* -- the work -- */
 
-static int generate(struct batch_job *j, struct error *err)
+static int generate(struct work *w, struct error *err)
 {
+    struct batch_job *j = (struct batch_job *)w;
     int on_screen = strcmp(j->options.output, "-") == 0 && terminal_reached(STDOUT_FILENO);
     progress_init(&j->progress, terminal_reached(STDERR_FILENO) && !on_screen);
     j->looked_s = clock_now_s();
-    cancel_catch_signals();
-    batch_input_start(&j->input, &j->setup, wake, &j->generator);
-    generator_run(&j->generator);
+    batch_input_start(&j->input, &j->setup, wake, &j->work.generator);
+    generator_run(&j->work.generator);
     progress_clear(&j->progress);
     struct error input_error = {0};
     int read_failed = batch_input_close(&j->input, &input_error),
         write_failed = batch_output_close(&j->output, cancel_flag(), &j->n_lost, err);
-    stage_stop(&j->job.stage);
     if (read_failed && !write_failed) {
         return error_set(err, "%s", input_error.text);
     }
     return write_failed;
 }
 
-static void print_summary(const struct batch_job *j, const struct job_report *reports, int failed)
+static int report(struct work *w, const struct job_report *ranks, int failed, struct error *err)
 {
+    const struct batch_job *j = (const struct batch_job *)w;
     const struct progress_counts *c = &j->counts;
     double s = c->working_s > 0 ? c->working_s : 1;
+    (void)err;
     struct scheduler_stats stats;
     char text[BATCH_STATS_BYTES];
-    log_info("load     %.2f s", j->job.report.load_s);
+    log_info("load     %.2f s", j->work.job.report.load_s);
     log_info("requests %lld in %.2f s, %.2f a second, %d at a time", (long long)c->n_done, c->working_s, (double)c->n_done / s,
-             j->job.options.n_slots);
+             j->work.job.options.n_slots);
     log_info("prompts  %lld tokens, %.1f tokens/s", (long long)c->prompt_tokens, (double)c->prompt_tokens / s);
     log_info("answers  %lld tokens, %.1f tokens/s", (long long)c->answer_tokens, (double)c->answer_tokens / s);
-    scheduler_get_stats(&j->scheduler, &stats);
+    scheduler_get_stats(&j->work.scheduler, &stats);
     batch_stats_text(&stats, text);
     if (text[0]) {
         log_info("%s", text);
     }
-    report_ranks(reports, j->job.cluster->size, job_hop_s(&j->job));
+    report_ranks(ranks, j->work.job.cluster->size, job_hop_s(&j->work.job));
     if (c->n_failed > 0) {
         log_warn("%lld of %lld requests failed; their lines say why", (long long)c->n_failed, (long long)c->n_done);
     }
@@ -290,88 +277,39 @@ static void print_summary(const struct batch_job *j, const struct job_report *re
     if (j->n_lost > 0 && !failed) {
         log_warn("%lld results were not written to their end: nobody reads them", (long long)j->n_lost);
     }
+    w->exit_status = *cancel_flag() ? EXIT_SIGNAL : 0;
+    return 0;
 }
 
-/* 0, or -1 with *err, or EXIT_SIGNAL. */
-static int report(struct batch_job *j, int status, struct error *err)
+static int parse(struct work *w, int argc, char **argv, int first, struct error *err)
 {
-    struct cluster *c = j->job.cluster;
-    struct job_report *reports = calloc((size_t)c->size, sizeof *reports);
-    if (!reports) {
-        fatal("out of memory");
-    }
-    job_gather_reports(&j->job, reports);
-    if (c->rank == 0) {
-        print_summary(j, reports, status != 0);
-    }
-    free(reports);
-    status = cluster_agree(c, status, err);
-    return status == 0 && c->rank == 0 && *cancel_flag() ? EXIT_SIGNAL : status;
+    struct batch_job *j = (struct batch_job *)w;
+    w->options = &j->options.common;
+    return batch_options_parse(&j->options, argc, argv, first, err);
 }
 
-static int run_all(struct batch_job *j, struct cluster *cluster, struct error *err)
+static void batch_job_free(struct work *w)
 {
-    int first = cluster->rank == 0;
-    if (cluster_agree(cluster, first ? open_files(j, err) : 0, err) || job_open(&j->job, cluster, &j->options.common.job, err) ||
-        cluster_agree(cluster, choose_slots(&j->job, err), err)) {
-        return -1;
-    }
-    if (first) {
-        common_options_warn(&j->options.common);
-    }
-    if (cluster_agree(cluster, first ? prepare_requests(j, err) : 0, err)) {
-        return -1;
-    }
-    if (first) {
-        j->setup.seed = common_options_seed(&j->options.common);
-    }
-    if (job_start(&j->job, &j->generator, err)) {
-        return -1;
-    }
-    int status = cluster_agree(cluster, first ? prepare_generator(j, err) : 0, err), failed = 0;
-    if (!first) {
-        cancel_catch_signals();
-        stage_work(&j->job.stage);
-    } else if (status) {
-        stage_stop(&j->job.stage);
-    } else {
-        common_options_report_seed(&j->options.common);
-        report_partition(&j->job);
-        failed = generate(j, err);
-    }
-    int code = status ? -1 : report(j, failed, err);
-    return code < 0 || job_trace_write(&j->job.trace, cluster, err) ? -1 : code;
-}
-
-static void batch_job_free(struct batch_job *j)
-{
+    struct batch_job *j = (struct batch_job *)w;
     batch_input_close(&j->input, NULL);
     batch_output_close(&j->output, NULL, NULL, NULL);
-    generator_free(&j->generator);
-    scheduler_free(&j->scheduler);
     chatml_close(&j->chat);
     free(j->busy_s);
     request_params_free(&j->defaults);
-    request_model_close(&j->model);
-    job_close(&j->job);
     batch_options_free(&j->options);
 }
 
 int command_batch(struct cluster *cluster, int argc, char **argv, int first, struct error *err)
 {
-    struct batch_job *j = calloc(1, sizeof *j);
-    if (!j) {
-        fatal("out of memory");
-    }
-    int status = cluster_agree(cluster, batch_options_parse(&j->options, argc, argv, first, err), err);
-    if (status == 0 && j->options.common.help) {
-        if (cluster->rank == 0) {
-            batch_options_help(stdout);
-        }
-    } else if (status == 0) {
-        status = run_all(j, cluster, err);
-    }
-    batch_job_free(j);
-    free(j);
-    return status;
+    static const struct work_steps steps = {.size = sizeof(struct batch_job),
+                                            .parse = parse,
+                                            .help = batch_options_help,
+                                            .open = open_files,
+                                            .look = choose_slots,
+                                            .read = prepare_requests,
+                                            .prepare = prepare_generator,
+                                            .generate = generate,
+                                            .report = report,
+                                            .free = batch_job_free};
+    return work_run(&steps, cluster, argc, argv, first, err);
 }
