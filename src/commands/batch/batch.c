@@ -70,9 +70,9 @@ static void on_token(void *context, struct sequence *q, const struct sampler_res
     request_take(q->owner, result);
 }
 
-static void on_batch(void *context, const struct batch *batch)
+static void on_batch(struct work *w, const struct batch *batch)
 {
-    struct batch_job *j = context;
+    struct batch_job *j = (struct batch_job *)w;
     for (int32_t i = 0; i < batch->header->n_stages; i++) {
         j->busy_s[i] += (double)batch->times[i].busy_s;
     }
@@ -222,7 +222,6 @@ static int prepare_generator(struct work *w, struct error *err)
     j->work.generator.on_token = on_token;
     j->work.generator.on_end = on_end;
     j->work.generator.more = on_more;
-    j->work.generator.on_batch = on_batch;
     j->max_active = 2 * j->work.job.options.n_slots; /* so that a slot that becomes free is not free for long */
     j->counts.busy_s = j->busy_s;
     j->counts.n_ranks = j->work.job.cluster->size;
@@ -310,6 +309,7 @@ int command_batch(struct cluster *cluster, int argc, char **argv, int first, str
                                             .prepare = prepare_generator,
                                             .generate = generate,
                                             .report = report,
+                                            .on_batch = on_batch,
                                             .free = batch_job_free};
     return work_run(&steps, cluster, argc, argv, first, err);
 }

@@ -122,6 +122,7 @@ static void on_batch(void *context, const struct batch *batch)
     }
     b->rounds_s += clock_now_s() - batch->header->started_s;
     b->n_batches++;
+    speed_watch_add(&b->job, batch);
     if (b->has_depth && b->n_to_wait_for == 0) {
         release(b);
     }
@@ -220,6 +221,7 @@ static int measure_all(struct bench *b, struct error *err)
         free(result.rates);
         free(result.busy_s);
     }
+    speed_watch_report(&b->job);
     return status ? status : bench_print_end(&subject, err);
 }
 

@@ -363,6 +363,7 @@ void job_close(struct job *job)
     }
     thread_pool_free(job->pool);
     job_trace_close(&job->trace);
+    speed_watch_free(&job->watch);
     topology_free(job->topology);
     free(job->plan);
     free(job->speeds);

@@ -8,6 +8,7 @@
 #include "src/cluster/topology.h"
 #include "src/commands/job/device.h"
 #include "src/commands/job/job_trace.h"
+#include "src/commands/job/speed_watch.h"
 #include "src/commands/options.h"
 #include "src/plan/plan.h"
 #include "src/engine/generator.h"
@@ -79,6 +80,7 @@ struct job {
     struct head head;
     struct stage stage;
     struct job_trace trace;
+    struct speed_watch watch; /* rank 0's, from the first batch on */
     struct job_report report; /* this rank's */
 };
 

@@ -12,6 +12,15 @@ static int is_end(void *context, int32_t id)
     return tokenizer_is_end(w->model.tokenizer, id);
 }
 
+static void on_batch(void *context, const struct batch *batch)
+{
+    struct work *w = context;
+    speed_watch_add(&w->job, batch);
+    if (w->steps->on_batch) {
+        w->steps->on_batch(w, batch);
+    }
+}
+
 /* Rank 0: what is to be answered. */
 static int read_first(struct work *w, struct error *err)
 {
@@ -30,6 +39,7 @@ static int prepare_first(struct work *w, struct error *err)
         return -1;
     }
     w->generator.is_end = is_end;
+    w->generator.on_batch = on_batch;
     w->generator.context = w;
     w->generator.cancel = cancel_flag();
     return w->steps->prepare(w, err);
@@ -62,6 +72,7 @@ static int report(struct work *w, int failed, struct error *err)
     }
     job_gather_reports(&w->job, ranks);
     int status = c->rank == 0 ? w->steps->report(w, ranks, failed, err) : 0;
+    speed_watch_report(&w->job);
     free(ranks);
     return cluster_agree(c, status || failed ? -1 : 0, err);
 }

@@ -23,7 +23,7 @@ struct work {
     int exit_status;            /* of rank 0 when nothing failed */
 };
 
-/* In the order in which they are called, once each. Those that return an int: 0, or -1 with *err; the ranks then leave together.
+/* In the order in which they are called. Those that return an int: 0, or -1 with *err; the ranks then leave together.
  * NULL where nothing is to be done. */
 struct work_steps {
     size_t size;                                                                       /* of the command's struct */
@@ -36,6 +36,7 @@ struct work_steps {
     int (*generate)(struct work *w, struct error *err); /* rank 0; the stages stop after it */
     /* rank 0, with everybody's report, [size]; failed: what generate returned */
     int (*report)(struct work *w, const struct job_report *ranks, int failed, struct error *err);
+    void (*on_batch)(struct work *w, const struct batch *batch); /* rank 0, while generating: one has come home */
     void (*free)(struct work *w); /* all ranks, whatever was reached; what struct work holds is freed after it */
 };
 
