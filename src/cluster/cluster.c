@@ -146,6 +146,7 @@ int cluster_init(struct cluster *c, int *argc, char ***argv, struct error *err)
 
 void cluster_finalize(struct cluster *c)
 {
+    obituary_free(); /* from the meeting below on, ranks end by themselves */
     if (c->mpi) {
         /* MPI_Finalize spins until the last rank arrives; meeting here first costs nothing. */
         MPI_Request request;
@@ -160,7 +161,6 @@ void cluster_finalize(struct cluster *c)
         MPI_Finalize();
     }
     fatal_set_hook("llm", NULL);
-    obituary_free();
     free(c->mpi);
     free(c->peers);
     *c = (struct cluster){0};
