@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
         ;;
     --cached)
         # Exit status 77 where it was not fetched.
-        models+=("$("$root/tests/fetch_model.sh" --cached)") || exit 77
+        models+=("$(XDG_CACHE_HOME=$user_cache "$root/tests/fetch_model.sh" --cached)") || exit 77
         ;;
     *) models+=("$1") ;;
     esac

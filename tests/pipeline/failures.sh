@@ -59,12 +59,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 for np in 0 2; do
     start=(run_ranks "$np")
     [ $np = 0 ] && start=(timeout -k 5 60)
+    page_bytes=$("${start[@]}" "$LLM" "${job[@]}" --kv-memory 1 2>&1 >"$work/out" | sed -n 's/.* a page of 64 positions takes //p')
     refused "unknown option, np $np" '--no-such-option' "${start[@]}" "$LLM" "${job[@]}" --no-such-option
     refused "option of llama.cpp, np $np" 'unknown option -ts; .*--split' "${start[@]}" "$LLM" "${job[@]}" -ts 1,2
     refused "unknown command, np $np" 'no-such-command' "${start[@]}" "$LLM" no-such-command
     refused "value of -n, np $np" 'many' "${start[@]}" "$LLM" -m "$model" --ids 3,4,5 -n many
     refused "option without its value, np $np" '-n' "${start[@]}" "$LLM" -m "$model" --ids 3,4,5 -n
-    refused "prompt beyond the KV cache, np $np" 'the prompt has 300 tokens, the context .*--kv-memory' "${start[@]}" "$LLM" -m "$model" --ids "$long_ids" -n 4 --temp 0 -q --kv-memory 300K
+    refused "prompt beyond the KV cache, np $np" 'the prompt has 300 tokens, the context [0-9]+ positions .*--kv-memory' "${start[@]}" "$LLM" -m "$model" --ids "$long_ids" -n 4 --temp 0 -q --kv-memory "$((page_bytes * 2))"
     refused "no model, np $np" '-m' "${start[@]}" "$LLM" -p hello
     refused "no such file, np $np" '/no/such/file' "${start[@]}" "$LLM" -m /no/such/file --ids 3,4,5
     refused "not a model, np $np" 'common.sh' "${start[@]}" "$LLM" -m "$here/common.sh" --ids 3,4,5

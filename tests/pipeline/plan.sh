@@ -6,7 +6,6 @@
 . "$(dirname "$0")/common.sh"
 [ $# -ge 1 ] || skip "usage: plan.sh MODEL.gguf ..."
 python=$(command -v python3) || skip "no python3"
-export XDG_CACHE_HOME=$work/cache
 
 # expect LABEL EXPRESSION FILE: a Python expression over the plan `p`, its ranks `r`, their totals `total`.
 expect()
