@@ -13,6 +13,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1
 
 work=$(mktemp -d)
+# shellcheck disable=SC2034 # of scripts that look for a model there
 user_cache=${XDG_CACHE_HOME:-$HOME/.cache}
 export XDG_CACHE_HOME=$work/cache # measured speeds are not left behind
 n_failed=0
