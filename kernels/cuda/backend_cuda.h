@@ -6,7 +6,7 @@
  * host, so that a step of them can be recorded as a graph; what changes from step to step stands in device memory (struct
  * cuda_rows). They return nothing: a launch that fails is found by the next cuda_check (a step cannot go on without its device).
  *
- * The number of rows of a launch is self->rows.n: that of the step, rounded up to a bucket (backend_cuda_bucket), so a recorded
+ * The number of rows of a launch is self->rows.n: that of the step, rounded up to a bucket where it is recorded, so a recorded
  * step fits several. Rows behind the last real one have slot -1: they are computed where that is simplest, they touch no page. */
 #ifndef KERNELS_CUDA_BACKEND_CUDA_H
 #define KERNELS_CUDA_BACKEND_CUDA_H
@@ -16,11 +16,10 @@
 
 enum {
     CUDA_PANEL = 16,       /* weight rows a panel, as in kernels/README.md, "Packed weights" */
-    CUDA_Q8_BLOCK = 32,    /* columns that share a scale of the activations */
-    CUDA_RECORDED_ROWS = 32 /* steps of up to so many rows are recorded */
+    CUDA_Q8_BLOCK = 32 /* columns that share a scale of the activations */
 };
 
-/* The step's rows in device memory; entries [0, n) are written by cuda_step_begin, rows behind the real ones have slot -1,
+/* The step's rows in device memory; rows behind the real ones have slot -1,
  * position 0. */
 struct cuda_rows {
     int32_t n;                /* rows of every launch: the bucket */
