@@ -15,7 +15,7 @@
 #include "kernels/cuda/cuda_common.h"
 
 enum {
-    CUDA_PANEL = 16,       /* weight rows a panel, as in kernels/README.md, "Packed weights" */
+    CUDA_PANEL = 16,   /* weight rows a panel, as in kernels/README.md, "Packed weights" */
     CUDA_Q8_BLOCK = 32 /* columns that share a scale of the activations */
 };
 
@@ -30,7 +30,8 @@ struct cuda_rows {
 };
 
 /* An imported tensor's data. Quantised matrices: panels of CUDA_PANEL rows in the layout of kernels/README.md ("Packed
- * weights"); the last panel is filled up with rows of zero bytes, so rows_padded rows can be read. Float matrices: rows as in the file. */
+ * weights"); the last panel is filled up with rows of zero bytes, so rows_padded rows can be read. Float matrices: rows as in the
+ * file. */
 struct cuda_weight {
     enum dtype dtype;
     const void *data; /* device, 16-byte aligned */
@@ -50,8 +51,8 @@ struct backend_act {
  * k and v: k [k_dim][64], v [64][v_dim], scales of q8_0 behind. */
 struct cuda_kv_layer {
     struct kv_layer_shape shape;
-    char *k, *v;                /* device: [n_pages][n_kv_heads][k_bytes], [n_pages][n_kv_heads][v_bytes] */
-    size_t k_bytes, v_bytes;    /* of one head of a page */
+    char *k, *v;             /* device: [n_pages][n_kv_heads][k_bytes], [n_pages][n_kv_heads][v_bytes] */
+    size_t k_bytes, v_bytes; /* of one head of a page */
 };
 struct backend_kv {
     struct cuda_kv_layer *layers; /* [n_layers] host, owned */
@@ -63,8 +64,8 @@ struct backend_cuda;
 
 /* -- matmul_*.cu -- */
 
-/* File rows of a quantised type into panels. raw: device, n_rows rows row_bytes apart, n_rows <= CUDA_PANEL * n_panels; rows behind
- * n_rows count as zero bytes; out: device, n_panels * CUDA_PANEL * row_bytes. */
+/* File rows of a quantised type into panels. raw: device, n_rows rows row_bytes apart, n_rows <= CUDA_PANEL * n_panels; rows
+ * behind n_rows count as zero bytes; out: device, n_panels * CUDA_PANEL * row_bytes. */
 void cuda_pack(cudaStream_t stream, enum dtype type, const void *raw, int32_t n_rows, int32_t cols, int32_t n_panels, void *out);
 
 struct cuda_matmul {
