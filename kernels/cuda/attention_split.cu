@@ -9,8 +9,7 @@
 enum {
     SPLIT_THREADS = 128, /* 4 positions each are a group; 16 lanes each are its pages */
     SPLIT_MOST_QUERIES = 8,
-    SPLIT_RESIDENT = 5, /* blocks an SM that registers should suffice for */
-    SPLIT_BLOCKS = 512  /* what the grid should have at least, and at most where groups decide */
+    SPLIT_BLOCKS = 512 /* what the grid should have at least, and at most where groups decide */
 };
 static_assert(SPLIT_THREADS * 4 == CUDA_GROUP_POSITIONS && SPLIT_THREADS == KV_GROUP * CUDA_LANES, "a group");
 
@@ -101,40 +100,46 @@ static __device__ void score_group(const struct cuda_attention_view &view, const
     }
 }
 
-/* Scores to weights, with each page's correction and sum; the maximum over the group's pages goes to `maximum`. Half a warp a
- * page. */
-template <int NQ> static __device__ void weigh_group(const struct split_block &block, int32_t n_visible, float maximum[NQ])
+/* What a lane of half a warp has of a page's 64 values Apart floats apart, zeros where there is no page. */
+template <int Apart> static __device__ __forceinline__ void load_lane(const float *from, bool there, float s[4])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        s[k] = there ? from[k * CUDA_LANES * Apart] : 0.0f;
+    }
+}
+
+/* Scores to weights, with each page's correction and sum. Half a warp a page. */
+template <int NQ> static __device__ void weigh_group(const struct split_block &block, int32_t n_visible)
 {
     int32_t page = (int32_t)threadIdx.x / CUDA_LANES, lane = (int32_t)threadIdx.x % CUDA_LANES;
     int32_t visible = n_visible - page * KV_PAGE, n_pages = (n_visible + KV_PAGE - 1) / KV_PAGE;
-    float s[NQ][4];
-#pragma unroll
+    float *mine = block.p + (page * KV_PAGE + lane) * NQ, s[4];
+#pragma unroll 1
     for (int n = 0; n < NQ; n++) {
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            s[n][k] = page < n_pages ? block.p[(page * KV_PAGE + lane + k * CUDA_LANES) * NQ + n] : 0.0f;
-        }
-        float most = cuda_page_max(s[n], lane, visible);
+        load_lane<NQ>(mine + n, page < n_pages, s);
+        float most = cuda_page_max(s, lane, visible);
         if (lane == 0) {
             block.page_max[page * NQ + n] = most;
         }
     }
     __syncthreads();
-#pragma unroll
+#pragma unroll 1
     for (int n = 0; n < NQ; n++) {
-        float before = -INFINITY, now = -INFINITY;
-        maximum[n] = -INFINITY;
-        for (int32_t i = 0; i < n_pages; i++) {
-            maximum[n] = fmaxf(maximum[n], block.page_max[i * NQ + n]);
-            before = i == page - 1 ? maximum[n] : before;
-            now = i == page ? maximum[n] : now;
+        float before = -INFINITY;
+        for (int32_t i = 0; i < page; i++) {
+            before = fmaxf(before, block.page_max[i * NQ + n]);
         }
-        float sum = cuda_page_weights(s[n], lane, visible, now);
+        float now = fmaxf(before, block.page_max[page * NQ + n]);
+        load_lane<NQ>(mine + n, page < n_pages, s);
+        float sum = cuda_page_weights(s, lane, visible, now);
         if (page < n_pages) {
 #pragma unroll
             for (int k = 0; k < 4; k++) {
-                block.p[(page * KV_PAGE + lane + k * CUDA_LANES) * NQ + n] = s[n][k];
+                mine[k * CUDA_LANES * NQ + n] = s[k];
             }
+        }
+        if (lane == 0) {
             block.page_sum[page * NQ + n] = sum;
             block.correction[page * NQ + n] = cuda_correction(before, now);
         }
@@ -163,7 +168,7 @@ template <int NQ, kv_type Type>
 static __device__ __forceinline__ void add_page(const char *page, int32_t v_dim, int32_t d, int32_t n, const float *p,
                                                 float o[NQ])
 {
-#pragma unroll 16
+#pragma unroll Type == KV_Q8_0 ? 8 : 16
     for (int32_t j = 0; j < n; j++) {
         float value = load_value<Type>(page, v_dim, j, d), w[NQ];
         cuda_load_floats<NQ>(p + j * NQ, w);
@@ -209,33 +214,40 @@ static __device__ void add_values(const struct cuda_attention_view &view, const 
     }
 }
 
+/* m and l of the group to their places, a thread a query. */
+template <int NQ>
+static __device__ void add_sums(const struct cuda_attention_view &view, const struct split_block &block, int32_t group,
+                                int32_t n_visible, const struct cuda_attention_partials &partials)
+{
+    int32_t i = (int32_t)threadIdx.x;
+    float m = -INFINITY, l = 0;
+    if (i >= block.n_queries) {
+        return;
+    }
+    for (int32_t p = 0; p < (n_visible + KV_PAGE - 1) / KV_PAGE; p++) {
+        m = fmaxf(m, block.page_max[p * NQ + i]);
+        l = fmaf(l, block.correction[p * NQ + i], block.page_sum[p * NQ + i]);
+    }
+    size_t query = (size_t)block.row * (size_t)view.n_heads + (size_t)(block.first_head + i);
+    partials.m[query * (size_t)partials.n_groups + (size_t)group] = m;
+    partials.l[query * (size_t)partials.n_groups + (size_t)group] = l;
+}
+
 template <int NQ>
 static __device__ void attend_group(const struct cuda_attention_view &view, const struct split_block &block, int32_t group,
                                     int32_t n_visible, const struct cuda_attention_partials &partials)
 {
-    float maximum[NQ];
     score_group<NQ>(view, block, group, n_visible);
     __syncthreads();
-    weigh_group<NQ>(block, n_visible, maximum);
+    weigh_group<NQ>(block, n_visible);
+    add_sums<NQ>(view, block, group, n_visible, partials);
     add_values<NQ>(view, block, group, n_visible, partials);
-#pragma unroll
-    for (int i = 0; i < NQ; i++) {
-        if ((int32_t)threadIdx.x == i && i < block.n_queries) {
-            float l = 0;
-            for (int32_t p = 0; p < (n_visible + KV_PAGE - 1) / KV_PAGE; p++) {
-                l = fmaf(l, block.correction[p * NQ + i], block.page_sum[p * NQ + i]);
-            }
-            size_t query = (size_t)block.row * (size_t)view.n_heads + (size_t)(block.first_head + i);
-            partials.m[query * (size_t)partials.n_groups + (size_t)group] = maximum[i];
-            partials.l[query * (size_t)partials.n_groups + (size_t)group] = l;
-        }
-    }
     __syncthreads();
 }
 
 /* Grid: [rows, kv heads times their parts of NQ query heads, groups that work at once]. */
 template <int NQ>
-static __global__ void __launch_bounds__(SPLIT_THREADS, SPLIT_RESIDENT)
+static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 4 : 5)
     attend_split(struct cuda_attention_view view, struct cuda_attention_partials partials)
 {
     CUDA_DYNAMIC_SHARED(shared);

@@ -5,18 +5,18 @@
  * times 4 to 16 dimensions, in registers, every sum in the contract's order. Keys and values pass through shared memory as f32, 4
  * KB at a time; the next piece is on its way to registers meanwhile. Limited by fma: 35 of 43 instructions are. */
 #include "kernels/cuda/cuda_attention.h"
+#include "kernels/cuda/cuda_kv_run.h"
 
 enum {
     TILE_THREADS = 64,
-    TILE_HIGH = 8,                         /* queries a thread */
-    TILE_WIDE = 4,                         /* positions a thread; dimensions a thread and column */
-    TILE_COLUMN = 64,                      /* dimensions that all threads have together, a column */
-    PIECE_FLOATS = 1024,                   /* of keys or values in shared memory */
-    PIECE_DIMS = PIECE_FLOATS / KV_PAGE,   /* of keys */
-    WEIGHT_STRIDE = CUDA_TILE_QUERIES + 4, /* of positions in shared memory: spreads them over the banks */
-    RUN = 8                                /* neighbouring values that a thread loads at once */
+    TILE_HIGH = 8,                        /* queries a thread */
+    TILE_WIDE = 4,                        /* positions a thread; dimensions a thread and column */
+    TILE_COLUMN = 64,                     /* dimensions that all threads have together, a column */
+    PIECE_FLOATS = 1024,                  /* of keys or values in shared memory */
+    PIECE_DIMS = PIECE_FLOATS / KV_PAGE,  /* of keys */
+    WEIGHT_STRIDE = CUDA_TILE_QUERIES + 4 /* of positions in shared memory: spreads them over the banks */
 };
-static_assert(PIECE_FLOATS == 2 * TILE_THREADS * RUN, "two runs a thread");
+static_assert(PIECE_FLOATS == 2 * TILE_THREADS * CUDA_KV_RUN, "two runs a thread");
 
 /* One block's queries: those of heads [first_head, first_head + heads) of rows [row, row + n / heads), and its shared memory. */
 struct tile {
@@ -38,102 +38,24 @@ struct tile_place {
     int32_t high, wide;
 };
 
-/* Eight neighbouring values of a page as they are kept: the bytes, for q8_0 with 8 half scales in b. */
-struct run {
-    uint4 a, b;
-};
-
-static __device__ __forceinline__ void load_run(kv_type type, const char *page, int32_t element, struct run *run)
-{
-    if (type == KV_F32) {
-        const uint4 *from = (const uint4 *)(page + (size_t)element * 4);
-        run->a = from[0];
-        run->b = from[1];
-    } else if (type == KV_F16) {
-        run->a = *(const uint4 *)(page + (size_t)element * 2);
-    } else {
-        uint2 bytes = *(const uint2 *)(page + element);
-        run->a.x = bytes.x;
-        run->a.y = bytes.y;
-    }
-}
-
-static __device__ __forceinline__ void load_key_run(const struct cuda_attention_view &view, const char *page, int32_t element,
-                                                    struct run *run)
-{
-    load_run(view.k_type, page, element, run);
-    if (view.k_type == KV_Q8_0) {
-        const uint16_t *scales = (const uint16_t *)(page + (size_t)view.layer.shape.k_dim * KV_PAGE);
-        run->b = *(const uint4 *)(scales + element / (KV_PAGE * CUDA_Q8_BLOCK) * KV_PAGE + element % KV_PAGE);
-    }
-}
-
-static __device__ __forceinline__ void load_value_run(const struct cuda_attention_view &view, const char *page, int32_t element,
-                                                      struct run *run)
-{
-    load_run(view.v_type, page, element, run);
-    if (view.v_type == KV_Q8_0) {
-        int32_t v_dim = view.layer.shape.v_dim, n_blocks = (v_dim + CUDA_Q8_BLOCK - 1) / CUDA_Q8_BLOCK;
-        const uint16_t *scales = (const uint16_t *)(page + (size_t)v_dim * KV_PAGE);
-        uint32_t scale = scales[element / v_dim * n_blocks + element % v_dim / CUDA_Q8_BLOCK];
-        scale |= scale << 16;
-        run->b = make_uint4(scale, scale, scale, scale);
-    }
-}
-
-static __device__ __forceinline__ void widen_pair(uint32_t halves, float *x)
-{
-    x[0] = cuda_half_to_float((uint16_t)halves);
-    x[1] = cuda_half_to_float((uint16_t)(halves >> 16));
-}
-
-static __device__ __forceinline__ void widen_halves(const uint4 &halves, float x[RUN])
-{
-    widen_pair(halves.x, x);
-    widen_pair(halves.y, x + 2);
-    widen_pair(halves.z, x + 4);
-    widen_pair(halves.w, x + 6);
-}
-
-/* The run's values as f32 to shared memory. */
-static __device__ __forceinline__ void store_run(kv_type type, const struct run &run, float *to)
-{
-    float x[RUN];
-    if (type == KV_F32) {
-        *(uint4 *)to = run.a;
-        *(uint4 *)(to + 4) = run.b;
-        return;
-    }
-    if (type == KV_F16) {
-        widen_halves(run.a, x);
-    } else {
-        widen_halves(run.b, x);
-#pragma unroll
-        for (int i = 0; i < RUN; i++) {
-            x[i] = x[i] * (float)(int8_t)((i < 4 ? run.a.x : run.a.y) >> (8 * (i % 4)));
-        }
-    }
-    cuda_store_floats<RUN>(x, to);
-}
-
 /* The two runs of a thread of elements [first, end) of a page, at most PIECE_FLOATS. */
 template <typename Load>
-static __device__ __forceinline__ void fetch_piece(Load load, int32_t first, int32_t end, struct run runs[2])
+static __device__ __forceinline__ void fetch_piece(Load load, int32_t first, int32_t end, struct cuda_kv_run runs[2])
 {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        int32_t element = first + ((int32_t)threadIdx.x + r * TILE_THREADS) * RUN;
+        int32_t element = first + ((int32_t)threadIdx.x + r * TILE_THREADS) * CUDA_KV_RUN;
         if (element < end) {
             load(element, &runs[r]);
         }
     }
 }
-static __device__ __forceinline__ void store_piece(kv_type type, const struct run runs[2], float *piece)
+static __device__ __forceinline__ void store_piece(kv_type type, const struct cuda_kv_run runs[2], float *piece)
 {
     __syncthreads();
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        store_run(type, runs[r], piece + ((int32_t)threadIdx.x + r * TILE_THREADS) * RUN);
+        cuda_store_run(type, runs[r], piece + ((int32_t)threadIdx.x + r * TILE_THREADS) * CUDA_KV_RUN);
     }
     __syncthreads();
 }
@@ -144,9 +66,9 @@ static __device__ __forceinline__ void score_page(const struct cuda_attention_vi
 {
     const char *page = cuda_attention_page(view, view.layer.k, view.layer.k_bytes, tile.slot, index, tile.kv_head);
     int32_t k_dim = view.layer.shape.k_dim, end = k_dim * KV_PAGE;
-    auto load = [&](int32_t element, struct run *run) { load_key_run(view, page, element, run); };
+    auto load = [&](int32_t element, struct cuda_kv_run *run) { cuda_load_key_run(view, page, element, run); };
     float s[TILE_HIGH][TILE_WIDE] = {};
-    struct run runs[2] = {};
+    struct cuda_kv_run runs[2] = {};
     fetch_piece(load, 0, end, runs);
     for (int32_t first = 0; first < k_dim; first += PIECE_DIMS) {
         store_piece(view.k_type, runs, tile.piece);
@@ -239,8 +161,8 @@ static __device__ __forceinline__ void add_page(const struct cuda_attention_view
     enum { DEEP = Columns == 1 ? 16 : Columns == 2 ? 8 : 4 /* positions of a piece */ };
     const char *page = cuda_attention_page(view, view.layer.v, view.layer.v_bytes, tile.slot, first / KV_PAGE, tile.kv_head);
     int32_t v_dim = view.layer.shape.v_dim, high = place.high * TILE_HIGH, visible[TILE_HIGH];
-    auto load = [&](int32_t element, struct run *run) { load_value_run(view, page, element, run); };
-    struct run runs[2] = {};
+    auto load = [&](int32_t element, struct cuda_kv_run *run) { cuda_load_value_run(view, page, element, run); };
+    struct cuda_kv_run runs[2] = {};
     fetch_piece(load, 0, DEEP * v_dim, runs);
 #pragma unroll
     for (int h = 0; h < TILE_HIGH; h++) {
@@ -343,7 +265,6 @@ static __device__ int find_tile(const struct cuda_attention_view &view, struct t
 static __host__ __device__ size_t place_tile(struct tile *tile, float *base, int32_t k_dim)
 {
     float *at = base;
-    tile->q = at, at += k_dim * CUDA_TILE_QUERIES;
     tile->p = at, at += KV_PAGE * WEIGHT_STRIDE;
     tile->piece = at, at += PIECE_FLOATS;
     tile->correction = at, at += CUDA_TILE_QUERIES;
@@ -354,6 +275,7 @@ static __host__ __device__ size_t place_tile(struct tile *tile, float *base, int
     tile->a = at, at += CUDA_TILE_QUERIES;
     tile->b = at, at += CUDA_TILE_QUERIES;
     tile->visible = (int32_t *)at, at += CUDA_TILE_QUERIES;
+    tile->q = at, at += k_dim * CUDA_TILE_QUERIES;
     return (size_t)(at - base) * sizeof(float);
 }
 
@@ -381,7 +303,7 @@ static __device__ void start_tile(const struct cuda_attention_view &view, const 
 /* Grid: [rows, kv heads times their parts of 32 query heads]; the first row of a tile does it all. Columns: 64 dimensions of v
  * each. */
 template <int Columns>
-static __global__ void __launch_bounds__(TILE_THREADS, Columns > 2 ? 4 : 5)
+static __global__ void __launch_bounds__(TILE_THREADS, Columns > 1 ? 4 : 5)
     attend_tile(struct cuda_attention_view view, float *result)
 {
     CUDA_DYNAMIC_SHARED(shared);
@@ -415,7 +337,7 @@ static __global__ void __launch_bounds__(TILE_THREADS, Columns > 2 ? 4 : 5)
 
 int cuda_attend_tile_fits(const struct kv_layer_shape *shape)
 {
-    return shape->k_dim % RUN == 0 && shape->v_dim % RUN == 0 && shape->k_dim <= CUDA_TILE_MOST_DIM &&
+    return shape->k_dim % CUDA_KV_RUN == 0 && shape->v_dim % CUDA_KV_RUN == 0 && shape->k_dim <= CUDA_TILE_MOST_DIM &&
            shape->v_dim <= CUDA_TILE_MOST_DIM;
 }
 
