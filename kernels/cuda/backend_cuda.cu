@@ -298,3 +298,8 @@ uint64_t backend_cuda_taken_bytes(const struct backend *backend)
 {
     return ((const struct backend_cuda *)backend)->memory.taken;
 }
+
+uint64_t backend_cuda_replays(const struct backend *backend)
+{
+    return ((const struct backend_cuda *)backend)->n_replays;
+}

@@ -117,7 +117,8 @@ static float *run_products(struct backend *b, uint64_t seed, size_t *n, char tex
         total += add_matrix(b, &p, i, i > 0 && fits && random_below(&seed, 2) ? other : type, k, &seed);
     }
     size_t n_in = (size_t)n_rows * (size_t)k, at = 0;
-    float *in = floats(b, n_in), *up = floats(b, n_in), *gate_host = random_rows(n_in, &seed), *up_host = random_rows(n_in, &seed);
+    float *in = floats(b, n_in), *up = floats(b, n_in), *gate_host = random_rows(n_in, &seed),
+          *up_host = random_rows(n_in, &seed);
     struct backend_rows rows = {.n_rows = n_rows};
     b->ops->step_begin(b, &rows);
     b->ops->upload(b, in, gate_host, n_in);
@@ -154,8 +155,9 @@ static float *read_act(struct backend *b, const struct backend_act *act, int32_t
         memcpy(block, &one, sizeof one);
         block[2 + i % 32] = 1;
     }
-    struct matmul_spec specs[2] = {{.weight = import(b, DTYPE_F32, cols, cols, unit, BACKEND_MATRIX), .scale = 1, .out = floats(b, n)},
-                                   {.weight = import(b, DTYPE_Q8_0, cols, cols, quantised, BACKEND_MATRIX), .scale = 1, .out = floats(b, n)}};
+    struct matmul_spec specs[2] = {
+        {.weight = import(b, DTYPE_F32, cols, cols, unit, BACKEND_MATRIX), .scale = 1, .out = floats(b, n)},
+        {.weight = import(b, DTYPE_Q8_0, cols, cols, quantised, BACKEND_MATRIX), .scale = 1, .out = floats(b, n)}};
     b->ops->matmul(b, act, specs, 2);
     b->ops->download(b, out, specs[0].out, n);
     b->ops->download(b, out + n, specs[1].out, n);
