@@ -55,7 +55,7 @@ static std::vector<float> random_values(size_t n, int kind, uint64_t *seed)
     return x;
 }
 
-/* An activation on the device with guard rows behind it, and what the reference makes of the same. */
+/* An activation on the device, and what the reference makes of the same. */
 struct act_pair {
     int32_t cols, n_rows;
     device_array<float> x, d, sum;
@@ -64,8 +64,8 @@ struct act_pair {
     std::vector<int8_t> q_ref;
     struct backend_act act;
 
-    act_pair(int32_t cols, int32_t n_rows, int forms)
-        : cols(cols), n_rows(n_rows), x(size()), d(size() / 32 + 1), sum(size() / 32 + 1), q(size()), x_ref(size()),
+    act_pair(int32_t n_cols, int32_t rows, int forms)
+        : cols(n_cols), n_rows(rows), x(size()), d(size() / 32 + 1), sum(size() / 32 + 1), q(size()), x_ref(size()),
           d_ref(size() / 32 + 1), sum_ref(size() / 32 + 1), q_ref(size())
     {
         act = {cols, forms, forms & BACKEND_ACT_FLOAT ? x.data : NULL, q.data, d.data, sum.data};

@@ -22,12 +22,12 @@ template <typename Element> struct device_array {
     size_t n;
 
     /* All bytes 255: floats that are NaN. */
-    explicit device_array(size_t n) : n(n)
+    explicit device_array(size_t size) : n(size)
     {
         device_check(cudaMalloc((void **)&data, n * sizeof(Element)));
         device_check(cudaMemset(data, 255, n * sizeof(Element)));
     }
-    device_array(const Element *from, size_t n) : device_array(n)
+    device_array(const Element *from, size_t size) : device_array(size)
     {
         device_check(cudaMemcpy(data, from, n * sizeof(Element), cudaMemcpyHostToDevice));
     }
