@@ -18,10 +18,10 @@ struct cuda_product {
 
 /* Parameters of every matmul kernel: matrices of one type, all with the same columns. */
 struct cuda_products {
-    const float *x;      /* [n_rows, cols], for float types */
-    const int8_t *q;     /* [n_rows, cols], for quantised ones */
-    const float *d;      /* [n_rows, cols / 32] */
-    const float *sum;    /* [n_rows, cols / 32] */
+    const float *x;   /* [n_rows, cols], for float types */
+    const int8_t *q;  /* [n_rows, cols], for quantised ones */
+    const float *d;   /* [n_rows, cols / 32] */
+    const float *sum; /* [n_rows, cols / 32] */
     int32_t cols, n_rows, n_mats;
     struct cuda_product mats[CUDA_MATMUL_MOST]; /* those behind n_mats: first = INT32_MAX */
 };
@@ -51,7 +51,8 @@ static __device__ __forceinline__ int cuda_product_of(const struct cuda_products
 }
 
 /* Output [activation row x, weight row w]; nothing outside the matrix. */
-static __device__ __forceinline__ void cuda_product_store(const struct cuda_product *m, int32_t n_rows, int32_t x, int32_t w, float acc)
+static __device__ __forceinline__ void cuda_product_store(const struct cuda_product *m, int32_t n_rows, int32_t x, int32_t w,
+                                                          float acc)
 {
     if (x >= n_rows || w >= m->rows) {
         return;
@@ -67,8 +68,8 @@ static __device__ __forceinline__ void cuda_product_store(const struct cuda_prod
 }
 
 /* CUDA_PIECE blocks of 8 * N_TILES activation rows, a tile being eight of them: q lies as b of cuda_mma_s8 wants it, so that a
- * warp's words are side by side. Rows behind n_rows and blocks behind the last hold anything: a row meets no other, and blocks that
- * are none are left out. */
+ * warp's words are side by side. Rows behind n_rows and blocks behind the last hold anything: a row meets no other, and blocks
+ * that are none are left out. */
 template <int N_TILES> struct cuda_stage {
     struct {
         uint8_t q[N_TILES][2][8][16]; /* [tile][half of the columns][row][column] */
@@ -85,7 +86,8 @@ struct cuda_stage_scales {
 /* By 32 * N_TILES threads, each with one block of one of the rows [first, first + 8 * N_TILES): begins to read it. */
 template <int N_TILES>
 static __device__ __forceinline__ struct cuda_stage_scales cuda_stage_begin(const struct cuda_products *p, int32_t first,
-                                                                            int32_t piece, int thread, struct cuda_stage<N_TILES> *to)
+                                                                            int32_t piece, int thread,
+                                                                            struct cuda_stage<N_TILES> *to)
 {
     const int row = thread / CUDA_PIECE, block = thread % CUDA_PIECE;
     const int32_t n_blocks = p->cols / CUDA_Q8_BLOCK, at = (first + row) * n_blocks + piece * CUDA_PIECE + block;

@@ -8,6 +8,12 @@
 
 #ifdef CUDA_HOST /* set by tests/cuda_host */
 #include "cuda_ptx_host.h"
+
+static inline void cuda_mma_s8_half(int32_t c[4], const uint32_t a[2], uint32_t b)
+{
+    const uint32_t a_rest_0[4] = {a[0], a[1], 0, 0}, b_rest_0[2] = {b, 0};
+    cuda_mma_s8(c, a_rest_0, b_rest_0);
+}
 #else
 
 /* c += a b, a: [16, 32] int8, b: [32, 8] int8, c: [16, 8] int32, spread over the lanes of a warp as the PTX manual draws it:
@@ -21,8 +27,17 @@ static __device__ __forceinline__ void cuda_mma_s8(int32_t c[4], const uint32_t 
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* Producer and consumer: threads that wait at one of a block's barriers, 0..3, go on when `threads` in all, whole warps, have come
- * to it; those that only arrive never stop. What was written before arriving is seen behind the wait. Barrier 0 is that of
+/* The same of half as many columns: a: [16, 16], b: [16, 8]; a[0]: row g word t, a[1]: row g + 8 word t, b: word t of column g.
+ */
+static __device__ __forceinline__ void cuda_mma_s8_half(int32_t c[4], const uint32_t a[2], uint32_t b)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
+/* Producer and consumer: threads that wait at one of a block's barriers, 0..3, go on when `threads` in all, whole warps, have
+ * come to it; those that only arrive never stop. What was written before arriving is seen behind the wait. Barrier 0 is that of
  * __syncthreads. The numbers are immediates, as the blocks of an SM share few barriers and one whose number ptxas does not know
  * counts as sixteen. */
 static __device__ __forceinline__ void cuda_barrier_wait(int barrier, int threads)
@@ -56,8 +71,7 @@ static __device__ __forceinline__ void cuda_copy_commit(void)
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 /* Waits until at most N of this thread's groups are on their way. */
-template <int N>
-static __device__ __forceinline__ void cuda_copy_wait(void)
+template <int N> static __device__ __forceinline__ void cuda_copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }

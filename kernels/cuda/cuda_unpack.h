@@ -90,10 +90,10 @@ static __device__ __forceinline__ struct cuda_place cuda_place_of(const uint8_t 
     using P = cuda_panel<T>;
     const int g = lane / 4, t = lane % 4;
     if constexpr (P::unit_blocks == 1) {
-        const uint8_t *first = panel + (size_t)piece * (CUDA_PIECE * P::unit_bytes);
+        const uint8_t *first = panel + (uint32_t)(piece * CUDA_PIECE * P::unit_bytes);
         return {first + 8 * g + CUDA_VECTOR * t, first + 8 * g, first + P::q_bytes + 4 * g};
     } else {
-        const uint8_t *unit = panel + (size_t)(piece / 2) * P::unit_bytes;
+        const uint8_t *unit = panel + (uint32_t)(piece / 2 * P::unit_bytes);
         const uint8_t *first = unit + piece % 2 * (CUDA_PIECE * P::q_bytes);
         return {first + 8 * g + CUDA_VECTOR * t, first + 8 * g, unit + P::unit_blocks * P::q_bytes};
     }
@@ -243,36 +243,46 @@ static __device__ __forceinline__ void cuda_scales_of(const struct cuda_piece<T>
     }
 }
 
-/* Exact sums of 32 products (0: all columns, 1: the first sixteen, 2: the others) as floats, spread like c of cuda_mma_s8. The
- * accumulators begin at the bits of 1.5 * 2^23, so they are that number plus the sum while |sum| < 2^22 (32 * 128 * 127 is less):
- * a subtraction takes the place of a conversion, of which an SM does an eighth as many. */
-static __device__ __forceinline__ void cuda_sums(const uint32_t a[4], const uint32_t b[2], int half, float out[4])
+/* Exact sums of products as floats, spread like c of cuda_mma_s8. The accumulators begin at the bits of 1.5 * 2^23, so they are
+ * that number plus the sum while |sum| < 2^22 (32 * 128 * 127 is less): a subtraction takes the place of a conversion, of which
+ * an SM does an eighth as many. */
+static __device__ __forceinline__ void cuda_sums(const uint32_t a[4], const uint32_t b[2], float out[4])
 {
     int32_t c[4] = {CUDA_SUM_START, CUDA_SUM_START, CUDA_SUM_START, CUDA_SUM_START};
-    const uint32_t part[4] = {half == 2 ? 0 : a[0], half == 2 ? 0 : a[1], half == 1 ? 0 : a[2], half == 1 ? 0 : a[3]};
-    cuda_mma_s8(c, part, b);
+    cuda_mma_s8(c, a, b);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        out[i] = __int_as_float(c[i]) - CUDA_SUM_START_FLOAT;
+    }
+}
+/* Of the first (0) or last (1) sixteen columns. */
+static __device__ __forceinline__ void cuda_half_sums(const uint32_t a[4], const uint32_t b[2], int half, float out[4])
+{
+    int32_t c[4] = {CUDA_SUM_START, CUDA_SUM_START, CUDA_SUM_START, CUDA_SUM_START};
+    cuda_mma_s8_half(c, a + 2 * half, b[half]);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         out[i] = __int_as_float(c[i]) - CUDA_SUM_START_FLOAT;
     }
 }
 
-/* The contract's steps for a block: acc and sums spread like c of cuda_mma_s8; x: d, sum of activation row 2t, then of 2t + 1. */
-template <enum dtype T>
-static __device__ __forceinline__ void cuda_add_block(const struct cuda_scales *w, const float sums[][4], const float4 x, float acc[4])
+/* The contract's steps, all spread like c of cuda_mma_s8; x: d, sum of activation row 2t, then of 2t + 1. First the products...
+ */
+static __device__ __forceinline__ void cuda_add_sums(const float d[2], const float sums[4], const float4 x, float acc[4])
 {
 #pragma unroll
-    for (int half = 0; half < (cuda_panel<T>::halves ? 2 : 1); half++) {
-        for (int row = 0; row < 2; row++) {
-            acc[2 * row] = fmaf(w->d[half][row] * x.x, sums[half][2 * row], acc[2 * row]);
-            acc[2 * row + 1] = fmaf(w->d[half][row] * x.z, sums[half][2 * row + 1], acc[2 * row + 1]);
-        }
+    for (int row = 0; row < 2; row++) {
+        acc[2 * row] = fmaf(d[row] * x.x, sums[2 * row], acc[2 * row]);
+        acc[2 * row + 1] = fmaf(d[row] * x.z, sums[2 * row + 1], acc[2 * row + 1]);
     }
-    if constexpr (cuda_panel<T>::has_min) {
-        for (int row = 0; row < 2; row++) {
-            acc[2 * row] = fmaf(w->minus_m[row] * x.x, x.y, acc[2 * row]);
-            acc[2 * row + 1] = fmaf(w->minus_m[row] * x.z, x.w, acc[2 * row + 1]);
-        }
+}
+/* ... then the minimum. */
+static __device__ __forceinline__ void cuda_add_minimum(const float minus_m[2], const float4 x, float acc[4])
+{
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        acc[2 * row] = fmaf(minus_m[row] * x.x, x.y, acc[2 * row]);
+        acc[2 * row + 1] = fmaf(minus_m[row] * x.z, x.w, acc[2 * row + 1]);
     }
 }
 

@@ -1,11 +1,32 @@
 /* Products of more than eight activation rows with packed weights. SPDX-License-Identifier: MIT
  *
- * A block multiplies N_TILES panels, one a warp, with 8 * N_TILES activation rows: 2 up to sixteen rows, 4 up to 32, 8 beyond. The
- * warps share the activations, which come through two stages of four blocks of 32 columns; each reads its weights one piece
+ * A block multiplies N_TILES panels, one a warp, with 8 * N_TILES activation rows: 2 up to sixteen rows, 4 up to 32, 8 beyond.
+ * The warps share the activations, which come through two stages of four blocks of 32 columns; each reads its weights one piece
  * ahead, straight into registers, and keeps the accumulators of all its outputs. Few rows: bound by the weights' bytes; many: by
  * the float steps of the contract (three instructions for each of the four outputs that a lane has of a product). grid: (tiles of
- * activation rows, groups of panels of all matrices), rows first, so that neighbours find the weights in L2; block: 32 * N_TILES. */
+ * activation rows, groups of panels of all matrices), rows first, so that neighbours find the weights in L2; block: 32 * N_TILES.
+ */
 #include "kernels/cuda/cuda_matmul.h"
+
+/* One block of a panel times one of eight activation rows. */
+template <enum dtype T>
+static __device__ __forceinline__ void add_products(const uint32_t a[4], const uint32_t b[2], const struct cuda_scales *scales,
+                                                    const float4 x, float acc[4])
+{
+    float sums[4];
+    if constexpr (cuda_panel<T>::halves) {
+        for (int half = 0; half < 2; half++) {
+            cuda_half_sums(a, b, half, sums);
+            cuda_add_sums(scales->d[half], sums, x, acc);
+        }
+    } else {
+        cuda_sums(a, b, sums);
+        cuda_add_sums(scales->d[0], sums, x, acc);
+    }
+    if constexpr (cuda_panel<T>::has_min) {
+        cuda_add_minimum(scales->minus_m, x, acc);
+    }
+}
 
 /* One piece of a panel times a stage; what has been used makes room for the next piece. */
 template <enum dtype T, int N_TILES>
@@ -14,10 +35,6 @@ static __device__ __forceinline__ void multiply_piece(const uint8_t *panel, int3
                                                       float acc[N_TILES][4])
 {
     const struct cuda_place next = cuda_place_of<T>(panel, piece + 1, lane);
-    struct cuda_piece<T> now = *w;
-    if ((piece + 1) * CUDA_PIECE < n_blocks) {
-        cuda_scales_load<T>(&next, piece + 1, lane, w);
-    }
 #pragma unroll
     for (int j = 0; j < CUDA_PIECE; j++) {
         if (piece * CUDA_PIECE + j >= n_blocks) {
@@ -25,22 +42,18 @@ static __device__ __forceinline__ void multiply_piece(const uint8_t *panel, int3
         }
         struct cuda_scales scales;
         uint32_t a[4], b[2];
-        cuda_fragment<T>(&now, j, lane, a);
-        cuda_scales_of<T>(&now, piece, j, &scales);
+        cuda_fragment<T>(w, j, lane, a);
+        cuda_scales_of<T>(w, piece, j, &scales);
         if ((piece + 1) * CUDA_PIECE + j < n_blocks) {
             cuda_block_load<T>(&next, j, w);
+            if (j == CUDA_PIECE - 1) {
+                cuda_scales_load<T>(&next, piece + 1, lane, w);
+            }
         }
 #pragma unroll
         for (int tile = 0; tile < N_TILES; tile++) {
-            float sums[2][4];
             cuda_stage_words(stage, j, tile, lane, b);
-            if constexpr (cuda_panel<T>::halves) {
-                cuda_sums(a, b, 1, sums[0]);
-                cuda_sums(a, b, 2, sums[1]);
-            } else {
-                cuda_sums(a, b, 0, sums[0]);
-            }
-            cuda_add_block<T>(&scales, sums, cuda_stage_scales_of(stage, j, tile, lane), acc[tile]);
+            add_products<T>(a, b, &scales, cuda_stage_scales_of(stage, j, tile, lane), acc[tile]);
         }
     }
 }
@@ -52,7 +65,8 @@ static __device__ __forceinline__ void multiply_panel(const struct cuda_products
 {
     const int thread = (int)threadIdx.x, lane = thread % 32;
     const int32_t n_blocks = p->cols / CUDA_Q8_BLOCK, n_pieces = (n_blocks + CUDA_PIECE - 1) / CUDA_PIECE;
-    struct cuda_piece<T> weights = {};
+    struct cuda_piece<T> weights = {
+    };
     struct cuda_stage_scales scales = cuda_stage_begin<N_TILES>(p, first, 0, thread, &stages[0]);
     cuda_piece_load<T>(panel, 0, n_blocks, lane, &weights);
     for (int32_t piece = 0; piece < n_pieces; piece++) {

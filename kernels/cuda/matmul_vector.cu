@@ -34,10 +34,10 @@ static __device__ __forceinline__ void multiply_piece(const struct cuda_piece<T>
         cuda_fragment<T>(w, j, lane, a);
         cuda_stage_words(x, j, 0, lane, b);
         if constexpr (cuda_panel<T>::halves) {
-            cuda_sums(a, b, 1, out->sums[j][0]);
-            cuda_sums(a, b, 2, out->sums[j][1]);
+            cuda_half_sums(a, b, 0, out->sums[j][0]);
+            cuda_half_sums(a, b, 1, out->sums[j][1]);
         } else {
-            cuda_sums(a, b, 0, out->sums[j][0]);
+            cuda_sums(a, b, out->sums[j][0]);
         }
         cuda_scales_of<T>(w, piece, j, &out->scales[j]);
     }
@@ -49,8 +49,15 @@ static __device__ __forceinline__ void add_piece(const struct piece_sums<T> *sum
 {
 #pragma unroll
     for (int j = 0; j < CUDA_PIECE; j++) {
-        if (j < n_blocks) {
-            cuda_add_block<T>(&sums->scales[j], sums->sums[j], cuda_stage_scales_of(x, j, 0, lane), acc);
+        if (j >= n_blocks) {
+            return;
+        }
+        const float4 scales = cuda_stage_scales_of(x, j, 0, lane);
+        for (int half = 0; half < (cuda_panel<T>::halves ? 2 : 1); half++) {
+            cuda_add_sums(sums->scales[j].d[half], sums->sums[j][half], scales, acc);
+        }
+        if constexpr (cuda_panel<T>::has_min) {
+            cuda_add_minimum(sums->scales[j].minus_m, scales, acc);
         }
     }
 }
@@ -91,12 +98,13 @@ static __device__ __forceinline__ void begin_stretch(const struct cuda_products 
 /* The blocks of a panel from its first to its last, by all warps; what is returned is the panel's in the warp that had the last
  * stretch, of which *last tells. */
 template <enum dtype T>
-static __device__ __forceinline__ bool multiply_panel(const struct cuda_products *p, const uint8_t *panel, struct shared_panel *shared,
-                                                      float acc[4])
+static __device__ __forceinline__ bool multiply_panel(const struct cuda_products *p, const uint8_t *panel,
+                                                      struct shared_panel *shared, float acc[4])
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int32_t n_blocks = p->cols / CUDA_Q8_BLOCK, n_stretches = (n_blocks + STRETCH - 1) / STRETCH;
-    struct stretch<T> w = {};
+    struct stretch<T> w = {
+    };
     if (warp < n_stretches) {
         begin_stretch<T>(p, panel, warp, n_blocks, lane, &w, shared->stages[warp][0]);
     }
