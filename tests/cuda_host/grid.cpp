@@ -252,9 +252,10 @@ static void release_block(int n_ended)
     if (n_at_block < grid.n_threads) {
         count(ENDED, &ended);
         char text[256];
-        snprintf(text, sizeof text,
-                 "not all threads reach a barrier: %d wait at __syncthreads, %d at others, %d in %s, %d have ended; first of the latter",
-                 n_at_block, count(AT_BARRIER, nullptr), n_at_warp, at_warp ? at_warp->name : "a warp's operation", n_ended);
+        snprintf(
+            text, sizeof text,
+            "not all threads reach a barrier: %d wait at __syncthreads, %d at others, %d in %s, %d have ended; first of the latter",
+            n_at_block, count(AT_BARRIER, nullptr), n_at_warp, at_warp ? at_warp->name : "a warp's operation", n_ended);
         die(text, ended ? ended : at_warp);
     }
     grid.block_value = 0;
