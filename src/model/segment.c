@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/model/head.h"
+
 /* Shapes of layers [first, end); owned by the caller. */
 static struct kv_layer_shape *kv_shapes(const struct model_config *config, int32_t first, int32_t end)
 {
@@ -34,6 +36,10 @@ int segment_init(struct segment *s, const struct model_config *config, const str
     if (backend->ops->alloc(backend, (size_t)options->max_rows * (size_t)config->dim, &s->hidden, err)) {
         return -1;
     }
+    if (slice->range.ends && end == slice->range.layer_end && head_takes_packed(slice->head_type) &&
+        backend->ops->act_create(backend, config->dim, BACKEND_ACT_INT8, &s->normed, err)) {
+        return -1;
+    }
     if (first == end) {
         return 0;
     }
@@ -45,8 +51,7 @@ int segment_init(struct segment *s, const struct model_config *config, const str
     return status ? -1 : layer_buffers_init(&s->buffers, config, slice, first, end, options->max_rows, backend, err);
 }
 
-void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host,
-                     const struct segment_pause *pause)
+void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, void *host, const struct segment_pause *pause)
 {
     const struct backend_ops *ops = s->backend->ops;
     size_t n = (size_t)rows->n_rows * (size_t)s->config->dim;
@@ -66,5 +71,11 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
         layer_forward(s->backend, s->config, &s->slice->layers[i - s->slice->range.layer_first], i, s->kv, i - s->first,
                       &s->buffers, s->hidden);
     }
-    ops->download(s->backend, host, s->hidden, n);
+    if (s->normed) {
+        struct norm_spec norm = layer_norm_spec(s->config, s->slice->output_norm);
+        ops->norm(s->backend, &norm, s->hidden, s->normed);
+        ops->act_download(s->backend, host, s->normed, rows->n_rows);
+    } else {
+        ops->download(s->backend, host, s->hidden, n);
+    }
 }

@@ -216,8 +216,7 @@ static int load_head(struct loader *l, const struct model_config *c, struct slic
     int shared = slice->range.embeds && strcmp(stem, "token_embd") == 0;
     head->scale = 1;
     snprintf(name, sizeof name, "%s.weight", stem);
-    if (load_vector(l, "output_norm.weight", c->dim, &slice->output_norm) ||
-        find_matrix(l, name, c->n_vocab, c->dim, 1, &head->weight) || take_rows(l, rows, BACKEND_MATRIX, shared, &head->weight)) {
+    if (find_matrix(l, name, c->n_vocab, c->dim, 1, &head->weight) || take_rows(l, rows, BACKEND_MATRIX, shared, &head->weight)) {
         return -1;
     }
     slice->embed.may_drop = shared && head->weight.layout != 0;
@@ -249,7 +248,11 @@ static int load_all(struct slice *slice, struct loader *l, const struct model_co
             return -1;
         }
     }
-    return r->vocab_end > r->vocab_first ? load_head(l, c, slice) : 0;
+    int heads = r->vocab_end > r->vocab_first;
+    if ((heads || r->ends) && load_vector(l, "output_norm.weight", c->dim, &slice->output_norm)) {
+        return -1;
+    }
+    return heads ? load_head(l, c, slice) : 0;
 }
 
 int slice_load(struct slice *slice, const struct gguf *file, const struct model_config *config, const struct slice_range *range,
@@ -264,6 +267,7 @@ int slice_load(struct slice *slice, const struct gguf *file, const struct model_
         return -1;
     }
     l.total = slice_bytes(&sizes, range);
+    slice->head_type = sizes.head_type;
     slice_sizes_free(&sizes);
     if (load_all(slice, &l, config)) {
         slice_free(slice);
@@ -303,12 +307,14 @@ int slice_sizes_init(struct slice_sizes *sizes, const struct gguf *file, const s
 {
     char name[32];
     snprintf(name, sizeof name, "%s.weight", head_stem(file));
+    const struct gguf_tensor *head = gguf_find_tensor(file, name);
     *sizes = (struct slice_sizes){.n_layers = config->n_layers,
                                   .n_vocab = config->n_vocab,
                                   .norm_bytes = named_bytes(file, "output_norm.weight"),
-                                  .row_bytes = named_bytes(file, name) / (uint64_t)config->n_vocab,
+                                  .row_bytes = (head ? head->bytes : 0) / (uint64_t)config->n_vocab,
                                   .embed_bytes = named_bytes(file, "token_embd.weight"),
-                                  .tied = !gguf_find_tensor(file, "output.weight")};
+                                  .tied = !gguf_find_tensor(file, "output.weight"),
+                                  .head_type = head ? (enum dtype)head->type : DTYPE_F32};
     sizes->layer_bytes = calloc((size_t)config->n_layers + 1, sizeof *sizes->layer_bytes);
     if (!sizes->layer_bytes) {
         return error_set(err, "out of memory for the sizes of %d layers", config->n_layers);
@@ -331,7 +337,7 @@ uint64_t slice_bytes(const struct slice_sizes *sizes, const struct slice_range *
     for (int32_t layer = range->layer_first; layer < range->layer_end; layer++) {
         sum += sizes->layer_bytes[layer];
     }
-    sum += n_rows ? sizes->norm_bytes : 0;
+    sum += n_rows || range->ends ? sizes->norm_bytes : 0;
     return sum + (range->embeds && sizes->tied ? 0 : n_rows * sizes->row_bytes);
 }
 

@@ -23,6 +23,7 @@ struct slice_range {
     int32_t layer_first, layer_end;
     int32_t vocab_first, vocab_end;
     int embeds; /* 1: the stage turns tokens into hidden (rank 0) */
+    int ends;   /* 1: the stage's hidden is the model's, and gets the final norm (the last rank) */
 };
 
 /* Tensors borrow the mapped file, or memory of the backend that imported them. */
@@ -30,7 +31,8 @@ struct slice {
     struct slice_range range;
     struct layer_weights *layers; /* [layer_end - layer_first] owned */
     struct tensor embed;          /* [n_vocab, dim], when the stage embeds */
-    struct tensor output_norm;    /* [1, dim] F32, when the stage owns vocabulary rows */
+    struct tensor output_norm;    /* [1, dim] F32, when the stage ends the model or owns vocabulary rows */
+    enum dtype head_type;         /* of the output matrix, whoever has it */
     float **owned;                /* [n_owned] owned: biases that are not as in the file */
     int32_t n_owned;
     struct linear head; /* rows [vocab_first, vocab_end) of the output matrix (or of the tied embedding) */
@@ -53,6 +55,7 @@ struct slice_sizes {
     uint64_t row_bytes;    /* one row of the output matrix */
     uint64_t embed_bytes;  /* the embedding, all rows */
     int tied;              /* 1: the output matrix is the embedding */
+    enum dtype head_type;  /* of the output matrix */
 };
 int slice_sizes_init(struct slice_sizes *sizes, const struct gguf *file, const struct model_config *config, struct error *err);
 void slice_sizes_free(struct slice_sizes *sizes);

@@ -164,7 +164,8 @@ struct batch_way divide_way(const struct job *job)
 {
     struct batch_way way = {0};
     for (int32_t i = 0; job->links && job->cluster->size > 1 && i < job->cluster->size; i++) {
-        struct batch_way one = predict_way(job->config.dim, job->links[i].latency_s, job->links[i].bytes_per_s);
+        struct batch_way one = predict_way((size_t)job->config.dim * sizeof(float), job->links[i].latency_s,
+                                           job->links[i].bytes_per_s);
         way.row_s = one.row_s > way.row_s ? one.row_s : way.row_s;
         way.fixed_s = one.fixed_s > way.fixed_s ? one.fixed_s : way.fixed_s;
     }
