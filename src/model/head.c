@@ -54,16 +54,21 @@ const float *head_forward(struct head *h, const void *rows, int32_t n)
     const struct backend_ops *ops = h->backend->ops;
     struct backend_rows step = {.n_rows = n};
     ops->step_begin(h->backend, &step);
+    int replayed = ops->replay && ops->replay(h->backend, h);
     if (h->hidden) {
-        struct norm_spec norm = layer_norm_spec(h->config, h->slice->output_norm);
         ops->upload(h->backend, h->hidden, rows, (size_t)n * (size_t)h->config->dim);
-        ops->norm(h->backend, &norm, h->hidden, h->normed);
     } else {
         ops->act_upload(h->backend, h->normed, rows, n);
     }
-    struct matmul_spec output = {
-        .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
-    ops->matmul(h->backend, h->normed, &output, 1);
+    if (!replayed) {
+        struct norm_spec norm = layer_norm_spec(h->config, h->slice->output_norm);
+        struct matmul_spec output = {
+            .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
+        if (h->hidden) {
+            ops->norm(h->backend, &norm, h->hidden, h->normed);
+        }
+        ops->matmul(h->backend, h->normed, &output, 1);
+    }
     ops->download(h->backend, h->host, h->logits, (size_t)n * (size_t)h->n_vocab);
     return h->host;
 }

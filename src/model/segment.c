@@ -56,12 +56,16 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
     const struct backend_ops *ops = s->backend->ops;
     size_t n = (size_t)rows->n_rows * (size_t)s->config->dim;
     ops->step_begin(s->backend, rows);
+    int replayed = ops->replay && ops->replay(s->backend, s);
+    if (ops->replay && rows->n_rows <= BACKEND_REPLAY_ROWS) {
+        pause = NULL; /* what is recorded cannot be parted, and is short */
+    }
     if (embed) {
         ops->embed(s->backend, &s->slice->embed, 1.0f, s->hidden);
     } else {
         ops->upload(s->backend, s->hidden, host, n);
     }
-    for (int32_t i = s->first; i < s->end; i++) {
+    for (int32_t i = replayed ? s->end : s->first; i < s->end; i++) {
         if (pause && i > s->first) {
             ops->sync(s->backend);
             if (pause->run(pause->context, i - s->first, s->end - i)) {
@@ -73,7 +77,9 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
     }
     if (s->normed) {
         struct norm_spec norm = layer_norm_spec(s->config, s->slice->output_norm);
-        ops->norm(s->backend, &norm, s->hidden, s->normed);
+        if (!replayed) {
+            ops->norm(s->backend, &norm, s->hidden, s->normed);
+        }
         ops->act_download(s->backend, host, s->normed, rows->n_rows);
     } else {
         ops->download(s->backend, host, s->hidden, n);

@@ -31,7 +31,7 @@ struct segment_pause {
 
 /* Runs the rows through the layers. embed = 1: hidden comes from the rows' tokens; else it is read from host [n_rows, dim]. The
  * result is written to host: hidden, or with `normed` what the head takes [n_rows, head_row_bytes]. Waits. pause: NULL = layers
- * follow each other without a look at anything. */
+ * follow each other without a look at anything; so do those of a step that the backend may replay. */
 void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, void *host,
                      const struct segment_pause *pause);
 

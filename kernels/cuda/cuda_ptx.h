@@ -1,0 +1,43 @@
+/* Instructions that C++ has no name for. SPDX-License-Identifier: MIT
+ *
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "cp.async". */
+#ifndef KERNELS_CUDA_CUDA_PTX_H
+#define KERNELS_CUDA_CUDA_PTX_H
+
+#include "kernels/cuda/cuda_common.h"
+
+#ifdef CUDA_HOST /* set by tests/cuda_host */
+#include "cuda_ptx_host.h"
+#else
+
+/* c += a b, a: [16, 32] int8, b: [32, 8] int8, c: [16, 8] int32, spread over the lanes of a warp as the PTX manual draws it:
+ * with g = lane / 4, t = lane % 4, word i of a row = its columns 4i .. 4i + 3:
+ * a[0]: row g word t, a[1]: row g + 8 word t, a[2]: row g word t + 4, a[3]: row g + 8 word t + 4;
+ * b[0]: word t of column g, b[1]: word t + 4 of column g; c[0], c[1]: row g columns 2t, 2t + 1; c[2], c[3]: row g + 8. */
+static __device__ __forceinline__ void cuda_mma_s8(int32_t c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Copies 16 aligned bytes from global to shared memory, some time before cuda_copy_wait lets go. */
+static __device__ __forceinline__ void cuda_copy_16(void *shared, const void *global)
+{
+    uint32_t to = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
+}
+/* Ends a group of copies. */
+static __device__ __forceinline__ void cuda_copy_commit(void)
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+/* Waits until at most N of this thread's groups are on their way. */
+template <int N>
+static __device__ __forceinline__ void cuda_copy_wait(void)
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+#endif
+#endif
