@@ -33,9 +33,11 @@ static void run_forward(struct stage *stage, struct batch *batch)
                                     .slots = stage->slots,
                                     .pages = stage->page_table,
                                     .max_pages = stage->options.max_pages_per_slot};
-        segment_forward(stage->segment, &rows, stage->cluster->rank == 0, batch->hidden,
-                        stage->head && stage->cluster->size > 1 ? &pause : NULL);
-        batch->header->flags |= stage->segment->normed ? BATCH_PACKED : 0;
+        for (int32_t i = 0; i < stage->n_segments; i++) {
+            segment_forward(&stage->segments[i], &rows, stage->cluster->rank == 0 && i == 0, batch->hidden,
+                            stage->head && stage->cluster->size > 1 ? &pause : NULL);
+        }
+        batch->header->flags |= stage->segments[stage->n_segments - 1].normed ? BATCH_PACKED : 0;
     }
     if (stage->cluster->rank == stage->cluster->size - 1) {
         batch_keep_wanted(batch);

@@ -61,7 +61,7 @@ const float *head_forward(struct head *h, const void *rows, int32_t n)
         ops->act_upload(h->backend, h->normed, rows, n);
     }
     if (!replayed) {
-        struct norm_spec norm = layer_norm_spec(h->config, h->slice->output_norm);
+        struct norm_spec norm = layer_norm_spec(h->config, h->slice->head_norm);
         struct matmul_spec output = {
             .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
         if (h->hidden) {

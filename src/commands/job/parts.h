@@ -1,0 +1,46 @@
+/* What a rank computes with: the CPU, a GPU, or both; and its layers and head on them. SPDX-License-Identifier: MIT
+ *
+ * -ngl counts from the end of the model, the head first: the last layers are on GPUs, those before them on the CPU. A rank whose
+ * layers lie on both sides has two segments. */
+#ifndef SRC_COMMANDS_JOB_PARTS_H
+#define SRC_COMMANDS_JOB_PARTS_H
+
+#include "src/model/head.h"
+#include "src/model/segment.h"
+
+enum { PARTS_NGL_AUTO = -1, PARTS_NGL_ALL = INT32_MAX };
+
+struct parts {
+    struct backend *main; /* owned: the CPU, the simulated board, or the GPU when everything is on it */
+    struct backend *gpu;  /* owned: the GPU when it has a part only */
+    int32_t gpu_first;    /* the first layer on a GPU: of this rank's layers, or their end */
+    int head_on_gpu;
+    struct segment segments[2]; /* layers in order */
+    int32_t n_segments;
+    struct head head; /* zeroed when the rank owns no vocabulary rows */
+};
+
+struct job;
+
+/* -ngl: a number, "all" or "auto"; NULL = auto. -1 with *err for anything else. */
+int parts_read_ngl(const char *text, int32_t *out, struct error *err);
+
+/* The device that most of this rank's work runs on, for measuring: with capacity for max_rows rows. */
+int parts_backend(const struct job *job, int32_t max_rows, struct backend **out, struct error *err);
+
+/* Decides what is on the GPU of this rank, after the layers have been divided: by -ngl, or what fits. What stays on the CPU though
+ * there is a GPU is told in one line. */
+void parts_place(struct job *job);
+/* Bytes of the rank's part that its GPU takes; 0 without one. After parts_place. */
+uint64_t parts_gpu_bytes(const struct job *job);
+
+/* The backends, before the weights are loaded. */
+int parts_open(struct job *job, struct error *err);
+/* Where slice_load puts things. */
+struct slice_places parts_places(const struct job *job);
+/* KV cache, buffers and head, with the weights. */
+int parts_make(struct job *job, struct error *err);
+/* Zeroed too. */
+void parts_close(struct parts *parts);
+
+#endif
