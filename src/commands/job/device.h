@@ -13,14 +13,15 @@ struct device {
     enum device_kind kind;
     struct board board; /* of DEVICE_SIM */
     /* Of DEVICE_CUDA, once device_find has run: */
-    int32_t gpu;                 /* CUDA's number */
-    int32_t gpu_shares_memory;   /* 1: its memory is the machine's */
+    int32_t gpu;               /* CUDA's number */
+    int32_t gpu_shares_memory; /* 1: its memory is the machine's */
     uint64_t gpu_free_bytes;
     char gpu_name[GPU_NAME + 16]; /* "Orin, sm_87" */
 };
 
-/* list: "auto", "cpu", "cuda", "sim:BOARD", or one of these for each rank with commas between; NULL = auto. Fills out[n_ranks]. -1
- * with *err: an unknown device or board, another number of entries than 1 or n_ranks, simulated ranks beside computing ones. */
+/* list: "auto", "cpu", "cuda", "sim:BOARD", or one of these for each rank with commas between; NULL = auto. Fills out[n_ranks].
+ * -1 with *err: an unknown device or board, another number of entries than 1 or n_ranks, simulated ranks beside computing ones.
+ */
 int device_parse(const char *list, int32_t n_ranks, struct device *out, struct error *err);
 
 /* Looks on this machine for what d asks for: afterwards it is no longer DEVICE_AUTO. wanted: the GPU's number, < 0 = the ranks of

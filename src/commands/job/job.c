@@ -43,8 +43,8 @@ int32_t job_default_depth(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx,   o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
-                              o->n_slots, o->split_head, o->objective, o->calibrate, o->trace != NULL, (int64_t)o->kv_memory,
+    const int64_t values[] = {o->n_ctx,      o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
+                              o->n_slots,    o->split_head, o->objective, o->calibrate, o->trace != NULL, (int64_t)o->kv_memory,
                               o->gpu_layers, BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
@@ -285,8 +285,8 @@ static int start_together(struct job *job, struct generator *generator, struct e
         .link_bytes_per_s = job->link.bytes_per_s,
         .trace = job_trace_rings(&job->trace),
     };
-    if (stage_init(&job->stage, c, job->parts.segments, job->parts.n_segments, job->parts.head.host ? &job->parts.head : NULL, &so,
-                   job_is_simulated(job) ? NULL : bind_compute, job, err)) {
+    if (stage_init(&job->stage, c, job->parts.segments, job->parts.n_segments, job->parts.head.host ? &job->parts.head : NULL,
+                   &so, job_is_simulated(job) ? NULL : bind_compute, job, err)) {
         return -1;
     }
     job->report.load_s = clock_now_s() - start_s;
@@ -337,11 +337,11 @@ void job_gather_reports(struct job *job, struct job_report *all)
     link_get_counters(job->stage.link, &counters);
     r->rank = job->cluster->rank;
     memcpy(r->host, job->cluster->peers[r->rank].host, sizeof r->host);
-    device_text(&job->devices[r->rank], r->device, sizeof r->device);
+    parts_device_text(job, r->rank, r->device, sizeof r->device);
     r->layer_first = mine(job)->range.layer_first;
     r->layer_end = mine(job)->range.layer_end;
     r->owns_head = mine(job)->range.vocab_end > mine(job)->range.vocab_first;
-    r->gpu_layers = mine(job)->range.layer_end - job->parts.gpu_first;
+    r->gpu_layers = parts_gpu_layers(job, r->rank);
     r->weight_bytes = mine(job)->weight_bytes;
     r->kv_bytes = mine(job)->kv_bytes;
     r->busy_s = job->stage.totals.busy_s;
@@ -363,6 +363,7 @@ void job_close(struct job *job)
     speed_watch_free(&job->watch);
     topology_free(job->topology);
     free(job->plan);
+    free(job->placements);
     free(job->speeds);
     free(job->links);
     free(job->memory);

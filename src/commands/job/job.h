@@ -51,7 +51,7 @@ int32_t job_default_depth(int32_t n_ranks);
 /* One rank's answer to "who are you and what did you do", for the start line, the summary and --json. */
 struct job_report {
     char host[CLUSTER_HOST_MAX];
-    char device[DEVICE_TEXT_MAX];
+    char device[PARTS_DEVICE_MAX];
     int32_t rank, n_threads;
     int32_t layer_first, layer_end;
     int32_t owns_head;
@@ -66,15 +66,16 @@ struct job {
     struct gguf file;
     struct model_config config;
     struct slice_sizes sizes;
-    struct speed *speeds;       /* [size] owned; NULL = not measured */
-    struct ring_link *links;    /* [size] owned; NULL = not measured */
-    uint64_t *memory;           /* [size] owned: bytes that each rank may take */
-    struct device *devices;     /* [size] owned: what each rank computes with */
-    struct board_link link;     /* simulated network; bytes_per_s 0 = none */
-    struct plan_rank *plan;     /* [size] owned: what each rank owns */
-    int32_t n_pages;            /* of the KV pool, on every rank */
-    int chunk_is_given;         /* by -ub */
-    struct stage_owner *owners; /* [size] owned: their vocabulary rows */
+    struct speed *speeds;         /* [size] owned; NULL = not measured */
+    struct ring_link *links;      /* [size] owned; NULL = not measured */
+    uint64_t *memory;             /* [size] owned: bytes that each rank may take */
+    struct device *devices;       /* [size] owned: what each rank computes with */
+    struct board_link link;       /* simulated network; bytes_per_s 0 = none */
+    struct plan_rank *plan;       /* [size] owned: what each rank owns */
+    struct placement *placements; /* [size] owned: what of it is on a GPU */
+    int32_t n_pages;              /* of the KV pool, on every rank */
+    int chunk_is_given;           /* by -ub */
+    struct stage_owner *owners;   /* [size] owned: their vocabulary rows */
     struct topology *topology;
     struct thread_pool *pool;
     struct slice slice;

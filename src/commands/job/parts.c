@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "src/commands/job/parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,64 +119,79 @@ static uint64_t gpu_budget(const struct job *job)
 }
 
 /* As much as fits, from the end of the model: head, then layers. */
-static void place_by_memory(struct job *job)
+static struct placement place_by_memory(const struct job *job)
 {
-    struct parts *p = &job->parts;
     const struct slice_range *r = &my_plan(job)->range;
     uint64_t budget = gpu_budget(job), used = fixed_bytes(job);
     int fits = !owns_head(job) || used + head_bytes(job) <= budget;
-    p->head_on_gpu = fits && owns_head(job);
-    used += p->head_on_gpu ? head_bytes(job) : 0;
-    p->gpu_first = r->layer_end;
-    while (fits && p->gpu_first > r->layer_first && used + layer_bytes(job, p->gpu_first - 1) <= budget) {
-        used += layer_bytes(job, --p->gpu_first);
+    struct placement p = {.gpu_first = r->layer_end, .head = fits && owns_head(job)};
+    used += p.head ? head_bytes(job) : 0;
+    while (fits && p.gpu_first > r->layer_first && used + layer_bytes(job, p.gpu_first - 1) <= budget) {
+        used += layer_bytes(job, --p.gpu_first);
     }
-    if (!fits || p->gpu_first > r->layer_first) {
+    if (!fits || p.gpu_first > r->layer_first) {
         log_info("rank %d %s: %d of %d layers%s fit into GPU %d (%.1f GB for this rank), the others stay on the CPU",
-                 job->cluster->rank, job->cluster->peers[job->cluster->rank].host, r->layer_end - p->gpu_first,
-                 r->layer_end - r->layer_first, p->head_on_gpu ? " and the head" : "", my_device(job)->gpu, (double)budget / 1e9);
+                 job->cluster->rank, job->cluster->peers[job->cluster->rank].host, r->layer_end - p.gpu_first,
+                 r->layer_end - r->layer_first, p.head ? " and the head" : "", my_device(job)->gpu, (double)budget / 1e9);
     }
+    return p;
+}
+
+/* As -ngl says. */
+static struct placement place_by_number(const struct job *job)
+{
+    const struct slice_range *r = &my_plan(job)->range;
+    int32_t n = job->options.gpu_layers, n_layers = job->config.n_layers, first = n > n_layers ? 0 : n_layers + 1 - n;
+    first = first < r->layer_first ? r->layer_first : first;
+    return (struct placement){.gpu_first = first < r->layer_end ? first : r->layer_end, .head = owns_head(job)};
 }
 
 void parts_place(struct job *job)
 {
-    struct parts *p = &job->parts;
-    const struct slice_range *r = &my_plan(job)->range;
-    int32_t n_layers = job->config.n_layers, n = job->options.gpu_layers;
-    p->gpu_first = r->layer_end;
-    if (!uses_gpu(job)) {
-        return;
+    struct placement mine = {.gpu_first = my_plan(job)->range.layer_end};
+    job->placements = calloc((size_t)job->cluster->size, sizeof *job->placements);
+    if (!job->placements) {
+        fatal("out of memory");
     }
-    if (n == PARTS_NGL_AUTO) {
-        place_by_memory(job);
-        return;
+    if (uses_gpu(job)) {
+        mine = job->options.gpu_layers == PARTS_NGL_AUTO ? place_by_memory(job) : place_by_number(job);
     }
-    int32_t first = n > n_layers ? 0 : n_layers + 1 - n;
-    p->head_on_gpu = owns_head(job);
-    p->gpu_first = first < r->layer_first ? r->layer_first : first > r->layer_end ? r->layer_end : first;
+    cluster_allgather(job->cluster, &mine, sizeof mine, job->placements);
 }
 
-static int has_gpu_part(const struct job *job)
+int32_t parts_gpu_layers(const struct job *job, int32_t rank)
 {
-    return job->parts.head_on_gpu || job->parts.gpu_first < my_plan(job)->range.layer_end;
+    return job->plan[rank].range.layer_end - job->placements[rank].gpu_first;
 }
 
-uint64_t parts_gpu_bytes(const struct job *job)
+static int has_gpu_part(const struct job *job, int32_t rank)
 {
-    uint64_t sum = has_gpu_part(job) ? fixed_bytes(job) + (job->parts.head_on_gpu ? head_bytes(job) : 0) : 0;
-    for (int32_t i = job->parts.gpu_first; i < my_plan(job)->range.layer_end; i++) {
-        sum += layer_bytes(job, i);
-    }
-    return sum;
+    return job->placements[rank].head || parts_gpu_layers(job, rank) > 0;
+}
+
+/* Everything that the rank owns is on its GPU. */
+static int all_on_gpu(const struct job *job, int32_t rank)
+{
+    const struct slice_range *r = &job->plan[rank].range;
+    int head = r->vocab_end > r->vocab_first;
+    return has_gpu_part(job, rank) && job->placements[rank].gpu_first == r->layer_first && job->placements[rank].head == head;
+}
+
+void parts_device_text(const struct job *job, int32_t rank, char *text, size_t size)
+{
+    struct device d = job->devices[rank];
+    int cpu = d.kind != DEVICE_SIM && !has_gpu_part(job, rank), both = !cpu && d.kind == DEVICE_CUDA && !all_on_gpu(job, rank);
+    char device[DEVICE_TEXT_MAX];
+    d.kind = cpu ? DEVICE_CPU : d.kind;
+    device_text(&d, device, sizeof device);
+    snprintf(text, size, "%s%s", both ? "cpu+" : "", device);
 }
 
 /* -- making it -- */
 
-/* Everything that the rank owns is on its GPU. */
-static int all_on_gpu(const struct job *job)
+static const struct placement *my_placement(const struct job *job)
 {
-    return has_gpu_part(job) && job->parts.gpu_first == my_plan(job)->range.layer_first &&
-           job->parts.head_on_gpu == owns_head(job);
+    return &job->placements[job->cluster->rank];
 }
 
 int parts_open(struct job *job, struct error *err)
@@ -185,18 +201,23 @@ int parts_open(struct job *job, struct error *err)
     if (job_is_simulated(job)) {
         return backend_sim_create(&p->main, &my_device(job)->board, max_rows, err);
     }
-    if (all_on_gpu(job)) {
+    if (all_on_gpu(job, job->cluster->rank)) {
         return open_gpu(job, max_rows, &p->main, err);
     }
-    return open_cpu(job, max_rows, &p->main, err) || (has_gpu_part(job) && open_gpu(job, max_rows, &p->gpu, err)) ? -1 : 0;
+    return open_cpu(job, max_rows, &p->main, err) ||
+                   (has_gpu_part(job, job->cluster->rank) && open_gpu(job, max_rows, &p->gpu, err))
+               ? -1
+               : 0;
 }
 
 struct slice_places parts_places(const struct job *job)
 {
     const struct parts *p = &job->parts;
     struct backend *behind = p->gpu ? p->gpu : p->main;
-    return (struct slice_places){
-        .first = p->main, .behind = behind, .cut = p->gpu_first, .head = p->head_on_gpu ? behind : p->main};
+    return (struct slice_places){.first = p->main,
+                                 .behind = behind,
+                                 .cut = my_placement(job)->gpu_first,
+                                 .head = my_placement(job)->head ? behind : p->main};
 }
 
 int parts_make(struct job *job, struct error *err)
@@ -207,7 +228,7 @@ int parts_make(struct job *job, struct error *err)
     struct slice_places places = parts_places(job);
     struct segment_options so = {
         .max_rows = o->max_rows, .n_pages = job->n_pages, .k_type = (enum kv_type)o->k_type, .v_type = (enum kv_type)o->v_type};
-    int32_t cut = p->gpu ? p->gpu_first : r->layer_end;
+    int32_t cut = p->gpu ? my_placement(job)->gpu_first : r->layer_end;
     if (cut > r->layer_first || r->layer_first == r->layer_end) {
         if (segment_init(&p->segments[p->n_segments++], &job->config, &job->slice, r->layer_first, cut, places.first, &so, err)) {
             return -1;
