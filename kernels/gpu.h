@@ -56,6 +56,8 @@ uint64_t backend_cuda_matrix_bytes(enum dtype type, int64_t rows, int64_t cols);
 uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct kv_layer_shape *layers, int32_t n_layers);
 /* Bytes of GPU memory that a backend has taken so far. */
 uint64_t backend_cuda_taken_bytes(const struct backend *backend);
+/* Steps that it has replayed from a recording. */
+uint64_t backend_cuda_replays(const struct backend *backend);
 
 #ifdef __cplusplus
 }

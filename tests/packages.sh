@@ -24,6 +24,7 @@ test  | python3          | command -v python3
 test  | python3-numpy    | /usr/bin/python3 -c "import numpy"
 test  | iproute2         | command -v ip
 test  | spin             | command -v spin
+test  | libboost-context-dev | test -e /usr/include/boost/context/detail/fcontext.hpp
 clang | clang            | command -v clang
 lint  | clang-format     | command -v clang-format
 lint  | clang-tidy       | command -v clang-tidy

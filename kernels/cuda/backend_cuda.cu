@@ -165,10 +165,8 @@ static const double *rope_freqs(struct backend_cuda *self, const struct rope_spe
 static void rope_store(struct backend *base, const struct rope_store_spec *spec)
 {
     struct backend_cuda *self = cuda_self(base);
-    const struct kv_layer_shape *shape = &spec->kv->layers[spec->layer].shape;
-    assert(spec->layer >= 0 && spec->layer < spec->kv->n_layers && spec->n_heads % shape->n_kv_heads == 0);
-    assert(spec->rope.kind == ROPE_NONE || (spec->rope.n_rot <= shape->k_dim && spec->rope.n_rot % 2 == 0));
-    (void)shape;
+    assert(spec->layer >= 0 && spec->layer < spec->kv->n_layers && spec->rope.n_rot % 2 == 0);
+    assert(spec->rope.kind == ROPE_NONE || spec->rope.n_rot <= spec->kv->layers[spec->layer].shape.k_dim);
     if (cuda_launches(self)) {
         const double *freqs = spec->rope.kind == ROPE_NONE ? NULL : rope_freqs(self, &spec->rope);
         cuda_rope_store_launch(self->stream, &self->rows, spec, freqs);
@@ -299,4 +297,9 @@ uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct
 uint64_t backend_cuda_taken_bytes(const struct backend *backend)
 {
     return ((const struct backend_cuda *)backend)->memory.taken;
+}
+
+uint64_t backend_cuda_replays(const struct backend *backend)
+{
+    return ((const struct backend_cuda *)backend)->n_replays;
 }

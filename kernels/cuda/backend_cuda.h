@@ -16,7 +16,8 @@
 
 enum {
     CUDA_PANEL = 16,   /* weight rows a panel, as in kernels/README.md, "Packed weights" */
-    CUDA_Q8_BLOCK = 32 /* columns that share a scale of the activations */
+    CUDA_Q8_BLOCK = 32, /* columns that share a scale of the activations */
+    CUDA_RECORDED_ROWS = BACKEND_REPLAY_ROWS
 };
 
 /* The step's rows in device memory; rows behind the real ones have slot -1,

@@ -90,7 +90,7 @@ struct backend_cuda {
     float *out, *out_mapped; /* the other way */
     enum cuda_mode mode;
     struct cuda_recording recordings[CUDA_MOST_RECORDINGS], *recording;
-    uint64_t n_replays;
+    uint64_t n_asked, n_replays; /* steps that asked for a recording, that were replayed */
 
     struct cuda_rope_table *rope; /* [CUDA_ROPE_TABLES] */
     int32_t n_rope;

@@ -18,11 +18,11 @@ static int32_t bucket(int32_t n, int32_t most)
 static struct cuda_recording *find(struct backend_cuda *self, const void *what, int32_t n_rows, int32_t max_context)
 {
     struct cuda_recording *oldest = self->recordings;
-    self->n_replays++;
+    self->n_asked++;
     for (int i = 0; i < CUDA_MOST_RECORDINGS; i++) {
         struct cuda_recording *r = &self->recordings[i];
         if (r->what == what && r->n_rows == n_rows && r->max_context == max_context) {
-            r->last_used = self->n_replays;
+            r->last_used = self->n_asked;
             return r;
         }
         oldest = r->last_used < oldest->last_used ? r : oldest;
@@ -30,7 +30,7 @@ static struct cuda_recording *find(struct backend_cuda *self, const void *what, 
     if (oldest->graph) {
         cuda_check(cudaGraphExecDestroy(oldest->graph), "forgetting a recorded step");
     }
-    *oldest = {what, n_rows, max_context, self->n_replays, 0, NULL, NULL};
+    *oldest = {what, n_rows, max_context, self->n_asked, 0, NULL, NULL};
     return oldest;
 }
 
@@ -65,6 +65,7 @@ int cuda_replay(struct backend *base, const void *what)
     }
     r->is_known = 1;
     self->recording = r;
+    self->n_replays += self->mode == CUDA_REPLAYS;
     return self->mode == CUDA_REPLAYS;
 }
 

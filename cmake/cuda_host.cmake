@@ -1,0 +1,43 @@
+# CUDA sources compiled for the CPU, for tests (tests/cuda_host): sets CUDA_HOST_STATUS, one line. SPDX-License-Identifier: MIT
+#
+# CUDA_HOST_FOUND says whether llm_cuda_host_library() is there.
+set(CUDA_HOST_FOUND FALSE)
+set(CUDA_HOST_STATUS "")
+if(BUILD_TESTING)
+  include(CheckLanguage)
+  check_language(CXX)
+  find_path(BOOST_CONTEXT_INCLUDE boost/context/detail/fcontext.hpp)
+  find_library(BOOST_CONTEXT_LIBRARY boost_context)
+  mark_as_advanced(BOOST_CONTEXT_INCLUDE BOOST_CONTEXT_LIBRARY)
+  if(CMAKE_CROSSCOMPILING)
+    set(CUDA_HOST_STATUS "left out: cross-compiling")
+  elseif(NOT CMAKE_CXX_COMPILER)
+    set(CUDA_HOST_STATUS "left out: no C++ compiler")
+  elseif(NOT BOOST_CONTEXT_INCLUDE OR NOT BOOST_CONTEXT_LIBRARY)
+    set(CUDA_HOST_STATUS "left out: no Boost.Context (package libboost-context-dev)")
+  else()
+    enable_language(CXX)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL CMAKE_C_COMPILER_ID)
+      set(CUDA_HOST_FOUND TRUE)
+      set(CUDA_HOST_STATUS "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+    else()
+      set(CUDA_HOST_STATUS "left out: ${CMAKE_CXX_COMPILER_ID} for C++ does not go with ${CMAKE_C_COMPILER_ID} for C")
+    endif()
+  endif()
+  message(STATUS "CUDA kernels on the CPU, for tests: ${CUDA_HOST_STATUS}")
+endif()
+
+# llm_cuda_host_library(NAME sources... [LIBS targets...]): a static library of .cu files that run on the CPU.
+function(llm_cuda_host_library name)
+  cmake_parse_arguments(arg "" "" "LIBS" ${ARGN})
+  add_library(${name} STATIC ${arg_UNPARSED_ARGUMENTS})
+  llm_cuda_host_sources(${name})
+  target_link_libraries(${name} PUBLIC cuda_host ${arg_LIBS})
+endfunction()
+
+# The .cu sources of a target are C++ for the CPU.
+function(llm_cuda_host_sources target)
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "[.]cu$")
+  set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas;-Wno-shadow")
+endfunction()

@@ -1,0 +1,127 @@
+/* The CUDA kernels that work row by row against the CPU's scalar reference, bit for bit: norm and gate here, rope, cache and
+ * attention in check_cuda_attention.cpp. SPDX-License-Identifier: MIT
+ *
+ * check_cuda_rows [CASES [SEED]] */
+#include "tests/cuda_host/check_cuda_rows.h"
+
+#include <vector>
+
+#include "kernels/cuda/backend_cuda.h"
+#include "tests/check.h"
+#include "tests/cuda_host/device_array.h"
+#include "tests/kernels/random.h"
+
+int check_same(const char *what, int number, const void *found, const void *expected, size_t n, size_t element)
+{
+    const char *a = (const char *)found, *b = (const char *)expected;
+    for (size_t i = 0; i < n; i += element) {
+        if (memcmp(a + i, b + i, element) != 0) {
+            float x = 0, y = 0;
+            if (element == sizeof x) {
+                memcpy(&x, a + i, element);
+                memcpy(&y, b + i, element);
+            } else {
+                x = a[i], y = b[i];
+            }
+            fprintf(stderr, "case %d, %s: element %zu of %zu is %.9g (%a), expected %.9g (%a)\n", number, what, i / element,
+                    n / element, (double)x, (double)x, (double)y, (double)y);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Ordinary, huge, tiny, below the smallest normal, ties of the rounding, and the ends of exp's range. */
+static float random_value(int kind, uint64_t *seed)
+{
+    static const float special[8] = {0.0f, -0.0f, 87.0f, -87.5f, 88.5f, -1000.0f, 1e30f, 127.0f};
+    float x = random_unit(seed);
+    switch (kind) {
+    case 0: return x * 8;
+    case 1: return x * 1e18f;
+    case 2: return x * 1e-37f;
+    case 3: return x * 1e-39f;
+    case 4: return (float)(random_below(seed, 509) - 254) * 0.5f;
+    default: return random_below(seed, 2) ? special[random_below(seed, 8)] : x * 100;
+    }
+}
+
+static std::vector<float> random_values(size_t n, int kind, uint64_t *seed)
+{
+    std::vector<float> x(n);
+    for (float &value : x) {
+        value = random_value(kind, seed);
+    }
+    return x;
+}
+
+/* An activation on the device, and what the reference makes of the same. */
+struct act_pair {
+    int32_t cols, n_rows;
+    device_array<float> x, d, sum;
+    device_array<int8_t> q;
+    std::vector<float> x_ref, d_ref, sum_ref;
+    std::vector<int8_t> q_ref;
+    struct backend_act act;
+
+    act_pair(int32_t n_cols, int32_t rows, int forms)
+        : cols(n_cols), n_rows(rows), x(size()), d(size() / 32 + 1), sum(size() / 32 + 1), q(size()), x_ref(size()),
+          d_ref(size() / 32 + 1), sum_ref(size() / 32 + 1), q_ref(size())
+    {
+        act = {cols, forms, forms & BACKEND_ACT_FLOAT ? x.data : NULL, q.data, d.data, sum.data};
+    }
+    size_t size() const
+    {
+        return (size_t)cols * (size_t)n_rows;
+    }
+    struct case_act row(int32_t r)
+    {
+        size_t first = (size_t)r * (size_t)cols;
+        return {&x_ref[first], &d_ref[first / 32], &sum_ref[first / 32], &q_ref[first]};
+    }
+    int differs(const char *what, int number)
+    {
+        int failed = 0;
+        if (act.forms & BACKEND_ACT_FLOAT) {
+            failed += check_same(what, number, x.download().data(), x_ref.data(), size() * 4, 4);
+        }
+        if (act.forms & BACKEND_ACT_INT8) {
+            failed += check_same(what, number, d.download().data(), d_ref.data(), size() / 32 * 4, 4);
+            failed += check_same(what, number, sum.download().data(), sum_ref.data(), size() / 32 * 4, 4);
+            failed += check_same(what, number, q.download().data(), q_ref.data(), size(), 1);
+        }
+        return failed;
+    }
+};
+
+int check_norm_and_gate(uint64_t seed, int n_cases)
+{
+    int failed = 0;
+    for (int i = 0; i < n_cases && !failed; i++) {
+        int forms = 1 + i % 3, kind = i % 6;
+        int32_t most = i % 7 == 0 ? 9000 : 700, n_rows = 1 + random_below(&seed, 5);
+        int32_t cols = forms == BACKEND_ACT_FLOAT ? 1 + random_below(&seed, most) : 32 * (1 + random_below(&seed, most / 32));
+        act_pair norm(cols, n_rows, forms), gate(cols, n_rows, forms);
+        std::vector<float> in = random_values(norm.size(), kind, &seed), up = random_values(norm.size(), 0, &seed);
+        std::vector<float> weight = random_values((size_t)cols, 0, &seed);
+        device_array<float> in_device(in), up_device(up), weight_device(weight);
+        cuda_norm_launch(0, in_device.data, weight_device.data, 1e-5f, n_rows, &norm.act);
+        cuda_gate_launch(0, in_device.data, up_device.data, n_rows, &gate.act);
+        for (int32_t r = 0; r < n_rows; r++) {
+            const float *row = in.data() + (size_t)r * (size_t)cols;
+            struct case_act norm_row = norm.row(r), gate_row = gate.row(r);
+            reference_norm(row, weight.data(), 1e-5f, cols, forms, &norm_row);
+            reference_gate(row, up.data() + (size_t)r * (size_t)cols, cols, forms, &gate_row);
+        }
+        failed += norm.differs("norm", i) + gate.differs("gate", i);
+    }
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    int n_cases = argc > 1 ? atoi(argv[1]) : 36;
+    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
+    int failed = check_norm_and_gate(seed, 3 * n_cases) + check_attention(seed, n_cases);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,41 @@
+/* kernels/cuda/cuda_ptx.h for the CPU. SPDX-License-Identifier: MIT
+ *
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "cp.async". */
+#ifndef TESTS_CUDA_HOST_CUDA_PTX_HOST_H
+#define TESTS_CUDA_HOST_CUDA_PTX_HOST_H
+
+#include "cuda_host.h"
+
+namespace cuda_host
+{
+struct mma_fragments {
+    int32_t *c;
+    const uint32_t *a, *b;
+};
+/* lanes: struct mma_fragments */
+void mma_s8(void *const lanes[32], uint32_t mask);
+} // namespace cuda_host
+
+static inline void cuda_mma_s8(int32_t c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    cuda_host::mma_fragments fragments = {c, a, b};
+    cuda_host::warp("cuda_mma_s8", 0xFFFFFFFF, cuda_host::mma_s8, &fragments);
+}
+
+/* What is at shared until the wait is bytes of 0xFF: neither the old content nor the new one may be relied on. */
+static inline void cuda_copy_16(void *shared, const void *global)
+{
+    cuda_host::copy_16(shared, global);
+}
+
+static inline void cuda_copy_commit(void)
+{
+    cuda_host::copy_commit();
+}
+
+template <int N> static inline void cuda_copy_wait(void)
+{
+    cuda_host::copy_wait(N);
+}
+
+#endif
