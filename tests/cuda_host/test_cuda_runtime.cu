@@ -2,6 +2,8 @@
 #include "kernels/cuda/cuda_common.h"
 #include "tests/cuda_host/deaths.h"
 
+#include <functional>
+
 enum { N = 64, BYTES = N * 4, N_SEEDS = 20, MOST_MISSED = 10 };
 
 /* grid: 1, block: N */
