@@ -229,6 +229,8 @@ static const struct backend_ops *cuda_ops(void)
     ops.replay = cuda_replay;
     ops.upload = cuda_upload;
     ops.download = cuda_download;
+    ops.act_upload = cuda_act_upload;
+    ops.act_download = cuda_act_download;
     ops.sync = cuda_sync;
     ops.embed = cuda_embed;
     ops.norm = norm;
