@@ -342,6 +342,7 @@ void job_gather_reports(struct job *job, struct job_report *all)
     r->layer_end = mine(job)->range.layer_end;
     r->owns_head = mine(job)->range.vocab_end > mine(job)->range.vocab_first;
     r->gpu_layers = parts_gpu_layers(job, r->rank);
+    r->gpu = parts_gpu_counts(job);
     r->weight_bytes = mine(job)->weight_bytes;
     r->kv_bytes = mine(job)->kv_bytes;
     r->busy_s = job->stage.totals.busy_s;

@@ -56,6 +56,7 @@ struct job_report {
     int32_t layer_first, layer_end;
     int32_t owns_head;
     int32_t gpu_layers; /* of its layers on the GPU */
+    struct cuda_counts gpu;
     uint64_t weight_bytes, kv_bytes, bytes_sent, peak_rss_bytes;
     double load_s, busy_s, wait_s;
 };

@@ -241,6 +241,13 @@ int parts_make(struct job *job, struct error *err)
     return owns_head(job) ? head_init(&p->head, &job->config, &job->slice, places.head, err) : 0;
 }
 
+struct cuda_counts parts_gpu_counts(const struct job *job)
+{
+    const struct parts *p = &job->parts;
+    const struct backend *gpu = p->gpu ? p->gpu : all_on_gpu(job, job->cluster->rank) ? p->main : NULL;
+    return gpu ? backend_cuda_counts(gpu) : (struct cuda_counts){0};
+}
+
 void parts_close(struct parts *p)
 {
     head_free(&p->head);

@@ -48,6 +48,8 @@ int parts_open(struct job *job, struct error *err);
 struct slice_places parts_places(const struct job *job);
 /* KV cache, buffers and head, with the weights. */
 int parts_make(struct job *job, struct error *err);
+/* Of this rank's GPU; zeroed without one. */
+struct cuda_counts parts_gpu_counts(const struct job *job);
 /* Zeroed too. */
 void parts_close(struct parts *parts);
 
