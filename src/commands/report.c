@@ -11,12 +11,17 @@ static json_t *json_ranks(const struct run_result *r)
     json_t *array = json_array();
     for (int32_t i = 0; i < r->n_ranks; i++) {
         const struct job_report *p = &r->ranks[i];
-        json_array_append_new(array, json_pack("{s:i,s:s,s:s,s:i,s:[i,i],s:i,s:b,s:f,s:f,s:I,s:I,s:I,s:I}", "rank", p->rank,
-                                               "host", p->host, "device", p->device, "threads", p->n_threads, "layers",
-                                               p->layer_first, p->layer_end, "gpu_layers", p->gpu_layers, "head", p->owns_head,
-                                               "busy_s", p->busy_s, "wait_s", p->wait_s, "weight_bytes",
-                                               (json_int_t)p->weight_bytes, "kv_bytes", (json_int_t)p->kv_bytes, "bytes_sent",
-                                               (json_int_t)p->bytes_sent, "peak_rss_bytes", (json_int_t)p->peak_rss_bytes));
+        json_t *rank = json_pack("{s:i,s:s,s:s,s:i,s:[i,i],s:i,s:b,s:f,s:f,s:I,s:I,s:I,s:I}", "rank", p->rank, "host", p->host,
+                                 "device", p->device, "threads", p->n_threads, "layers", p->layer_first, p->layer_end,
+                                 "gpu_layers", p->gpu_layers, "head", p->owns_head, "busy_s", p->busy_s, "wait_s", p->wait_s,
+                                 "weight_bytes", (json_int_t)p->weight_bytes, "kv_bytes", (json_int_t)p->kv_bytes, "bytes_sent",
+                                 (json_int_t)p->bytes_sent, "peak_rss_bytes", (json_int_t)p->peak_rss_bytes);
+        if (p->gpu.bytes) {
+            json_object_set_new(rank, "gpu",
+                                json_pack("{s:I,s:I,s:I}", "bytes", (json_int_t)p->gpu.bytes, "short_steps",
+                                          (json_int_t)p->gpu.n_short, "replays", (json_int_t)p->gpu.n_replays));
+        }
+        json_array_append_new(array, rank);
     }
     return array;
 }
