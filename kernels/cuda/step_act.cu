@@ -9,7 +9,7 @@
 enum { ACT_THREADS = 128, BLOCK_WORDS = CUDA_Q8_BLOCK / 4 };
 
 /* 32-bit words of a row, quants and scales. */
-__host__ __device__ static int32_t row_words(int32_t cols)
+__device__ static int32_t row_words(int32_t cols)
 {
     return cols / 4 + cols / CUDA_Q8_BLOCK;
 }
