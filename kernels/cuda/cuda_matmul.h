@@ -117,8 +117,8 @@ template <int N_TILES>
 static __device__ __forceinline__ void cuda_stage_words(const struct cuda_stage<N_TILES> *stage, int j, int tile, int lane,
                                                         uint32_t b[2])
 {
-    for (int half = 0; half < 2; half++) {
-        b[half] = *(const uint32_t *)(const void *)&stage->blocks[j].q[tile][half][lane / 4][lane % 4 * 4];
+    for (int part = 0; part < 2; part++) {
+        b[part] = *(const uint32_t *)(const void *)&stage->blocks[j].q[tile][part][lane / 4][lane % 4 * 4];
     }
 }
 /* d, sum of rows 2t and 2t + 1 of a tile in block j. */

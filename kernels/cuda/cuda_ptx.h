@@ -8,12 +8,6 @@
 
 #ifdef CUDA_HOST /* set by tests/cuda_host */
 #include "cuda_ptx_host.h"
-
-static inline void cuda_mma_s8_half(int32_t c[4], const uint32_t a[2], uint32_t b)
-{
-    const uint32_t a_rest_0[4] = {a[0], a[1], 0, 0}, b_rest_0[2] = {b, 0};
-    cuda_mma_s8(c, a_rest_0, b_rest_0);
-}
 #else
 
 /* c += a b, a: [16, 32] int8, b: [32, 8] int8, c: [16, 8] int32, spread over the lanes of a warp as the PTX manual draws it:

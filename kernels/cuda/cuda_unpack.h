@@ -256,10 +256,10 @@ static __device__ __forceinline__ void cuda_sums(const uint32_t a[4], const uint
     }
 }
 /* Of the first (0) or last (1) sixteen columns. */
-static __device__ __forceinline__ void cuda_half_sums(const uint32_t a[4], const uint32_t b[2], int half, float out[4])
+static __device__ __forceinline__ void cuda_half_sums(const uint32_t a[4], const uint32_t b[2], int part, float out[4])
 {
     int32_t c[4] = {CUDA_SUM_START, CUDA_SUM_START, CUDA_SUM_START, CUDA_SUM_START};
-    cuda_mma_s8_half(c, a + 2 * half, b[half]);
+    cuda_mma_s8_half(c, a + 2 * part, b[part]);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         out[i] = __int_as_float(c[i]) - CUDA_SUM_START_FLOAT;

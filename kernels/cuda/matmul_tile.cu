@@ -15,9 +15,9 @@ static __device__ __forceinline__ void add_products(const uint32_t a[4], const u
 {
     float sums[4];
     if constexpr (cuda_panel<T>::halves) {
-        for (int half = 0; half < 2; half++) {
-            cuda_half_sums(a, b, half, sums);
-            cuda_add_sums(scales->d[half], sums, x, acc);
+        for (int part = 0; part < 2; part++) {
+            cuda_half_sums(a, b, part, sums);
+            cuda_add_sums(scales->d[part], sums, x, acc);
         }
     } else {
         cuda_sums(a, b, sums);

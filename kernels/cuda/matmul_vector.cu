@@ -53,8 +53,8 @@ static __device__ __forceinline__ void add_piece(const struct piece_sums<T> *sum
             return;
         }
         const float4 scales = cuda_stage_scales_of(x, j, 0, lane);
-        for (int half = 0; half < (cuda_panel<T>::halves ? 2 : 1); half++) {
-            cuda_add_sums(sums->scales[j].d[half], sums->sums[j][half], scales, acc);
+        for (int part = 0; part < (cuda_panel<T>::halves ? 2 : 1); part++) {
+            cuda_add_sums(sums->scales[j].d[part], sums->sums[j][part], scales, acc);
         }
         if constexpr (cuda_panel<T>::has_min) {
             cuda_add_minimum(sums->scales[j].minus_m, scales, acc);

@@ -98,12 +98,12 @@ static __device__ void pack_k(struct file_block unit, int fifth, int b, int row,
 /* ql(128) qh(64) scales(16) d(2) */
 static __device__ void pack_q6_k(struct file_block unit, int b, int row, uint8_t *q, uint8_t *scales)
 {
-    int half = b / 4, part = b % 4;
-    pack_k_nibbles(unit, 64 * half + part % 2 * 32, part / 2, row, q);
+    int side = b / 4, part = b % 4;
+    pack_k_nibbles(unit, 64 * side + part % 2 * 32, part / 2, row, q);
     for (int h = 0; h < 2; h++) {
         uint32_t bits = 0;
         for (int i = 0; i < 4; i++) {
-            bits |= (load_bytes(unit, 128 + 32 * half + 16 * h + 4 * i, 4) >> (2 * part) & 0x03030303) << (2 * i);
+            bits |= (load_bytes(unit, 128 + 32 * side + 16 * h + 4 * i, 4) >> (2 * part) & 0x03030303) << (2 * i);
         }
         store_lane(q, 4 + h, row, bits);
     }

@@ -20,8 +20,8 @@ namespace cuda_host
 unsigned char *dynamic_shared;
 unsigned int lane_id;
 
-enum { GUARD = 1024, GUARD_BYTE = 0xA9, UNWRITTEN = 0xFF };
-enum thread_state { READY, AT_WARP, AT_BLOCK, ENDED };
+enum { GUARD = 1024, GUARD_BYTE = 0xA9, UNWRITTEN = 0xFF, BARRIERS = 16 };
+enum thread_state { READY, AT_WARP, AT_BLOCK, AT_BARRIER, ENDED };
 
 struct copy {
     void *to;
@@ -37,7 +37,7 @@ struct thread {
     uint32_t mask;
     evaluate_fn evaluate;
     void *data;
-    /* AT_BLOCK */
+    /* AT_BLOCK; AT_BARRIER: its number */
     int value;
     /* copies under way, oldest first */
     std::vector<copy> copies;
@@ -51,6 +51,7 @@ static struct {
     thread threads[MAX_THREADS];
     thread *running;
     int block_value;
+    int n_arrived[BARRIERS];
 } grid;
 alignas(1024) static unsigned char arena[GUARD + SHARED_MOST + GUARD];
 
@@ -91,6 +92,24 @@ int block(int value)
     grid.running->value = value;
     wait_in(AT_BLOCK);
     return grid.block_value;
+}
+
+void barrier(int number, int n_threads, bool waits)
+{
+    if (number < 0 || number >= BARRIERS || n_threads % WARP != 0) {
+        die("a barrier that there is not, or one for parts of warps", grid.running);
+    }
+    if (++grid.n_arrived[number] == n_threads) {
+        grid.n_arrived[number] = 0;
+        for (int t = 0; t < grid.n_threads; t++) {
+            if (grid.threads[t].state == AT_BARRIER && grid.threads[t].value == number) {
+                grid.threads[t].state = READY;
+            }
+        }
+    } else if (waits) {
+        grid.running->value = number;
+        wait_in(AT_BARRIER);
+    }
 }
 
 void copy_16(void *shared, const void *global)
@@ -217,8 +236,8 @@ static void release_block(int n_ended)
         count(ENDED, &ended);
         char text[256];
         snprintf(text, sizeof text,
-                 "not all threads reach a barrier: %d wait at __syncthreads, %d in %s, %d have ended; first of the latter",
-                 n_at_block, n_at_warp, at_warp ? at_warp->name : "a warp's operation", n_ended);
+                 "not all threads reach a barrier: %d wait at __syncthreads, %d at others, %d in %s, %d have ended; first of the latter",
+                 n_at_block, count(AT_BARRIER, nullptr), n_at_warp, at_warp ? at_warp->name : "a warp's operation", n_ended);
         die(text, ended ? ended : at_warp);
     }
     grid.block_value = 0;
@@ -231,6 +250,7 @@ static void release_block(int n_ended)
 static void begin_block(const std::vector<range> &shared)
 {
     memset(dynamic_shared, UNWRITTEN, grid.shared_bytes);
+    memset(grid.n_arrived, 0, sizeof grid.n_arrived);
     for (const range &r : shared) {
         memset(r.start, UNWRITTEN, r.bytes);
     }
@@ -256,8 +276,13 @@ static void run_block(const std::vector<range> &shared)
             run_warp(order[w - 1]);
         }
         n_ended = count(ENDED, nullptr);
-        if (n_ended < grid.n_threads) {
+        if (n_ended < grid.n_threads && count(READY, nullptr) == 0) {
             release_block(n_ended);
+        }
+    }
+    for (int n : grid.n_arrived) {
+        if (n > 0) {
+            die("threads have come to a barrier that never opened", nullptr);
         }
     }
 }
