@@ -10,8 +10,7 @@
 enum {
     SPLIT_THREADS = 128, /* 4 positions each are a group; 16 lanes each are its pages */
     SPLIT_MOST_QUERIES = 8,
-    SPLIT_RESIDENT = 4, /* blocks an SM that registers suffice for */
-    PAGES_AHEAD = 2,    /* of values, prefetched */
+    PAGES_AHEAD = 2, /* of values, prefetched */
     LINE_BYTES = 128,
     SPLIT_BLOCKS = 512 /* what the grid should have at least, and at most where groups decide */
 };
@@ -172,7 +171,7 @@ template <int NQ, kv_type Type>
 static __device__ __forceinline__ void add_page(const char *page, int32_t v_dim, int32_t d, int32_t n, const float *p,
                                                 float o[NQ])
 {
-#pragma unroll Type == KV_Q8_0 || NQ > 4 ? 8 : 16
+#pragma unroll Type == KV_Q8_0 || NQ> 4 ? 8 : 16
     for (int32_t j = 0; j < n; j++) {
         float value = load_value<Type>(page, v_dim, j, d), w[NQ];
         cuda_load_floats<NQ>(p + j * NQ, w);
@@ -270,7 +269,7 @@ static __device__ void attend_group(const struct cuda_attention_view &view, cons
 
 /* Grid: [rows, kv heads times their parts of NQ query heads, groups that work at once]. */
 template <int NQ>
-static __global__ void __launch_bounds__(SPLIT_THREADS, SPLIT_RESIDENT)
+static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 3 : 4)
     attend_split(struct cuda_attention_view view, struct cuda_attention_partials partials)
 {
     CUDA_DYNAMIC_SHARED(shared);
