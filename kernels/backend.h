@@ -14,6 +14,7 @@
 extern "C" {
 #endif
 
+enum { BACKEND_REPLAY_ROWS = 32 /* rows of a step that may be replayed */ };
 enum { KV_PAGE = 64 /* positions a page */, KV_GROUP = 8 /* pages an attention group, combined in order */ };
 
 /* The rows of one step, in batch order. All arrays are borrowed until the next step_begin. A step that only norms and multiplies
@@ -36,7 +37,8 @@ enum {
 
 /* What a tensor is for. */
 enum backend_use {
-    BACKEND_ROWS /* single rows: the embedding; norms and biases */,
+    BACKEND_ROWS /* single rows, as tokens ask for them: the embedding */,
+    BACKEND_VECTOR /* a norm's weight, a bias */,
     BACKEND_MATRIX /* the weight of a matmul */
 };
 
@@ -67,6 +69,7 @@ struct rope_spec {
 enum kv_type { KV_F32, KV_F16, KV_Q8_0, KV_N_TYPES };
 struct kv_layer_shape {
     int32_t n_kv_heads, k_dim, v_dim; /* v_dim, k_dim: width of one head */
+    int32_t n_heads;                  /* of the queries that read them: what attention needs besides depends on it */
 };
 /* Pages of one segment's layers; each page has room for KV_PAGE positions in every layer of the segment. */
 struct backend_kv;
@@ -117,6 +120,12 @@ struct backend_ops {
     /* -- a step -- */
 
     void (*step_begin)(struct backend *self, const struct backend_rows *rows);
+    /* Right after step_begin, or NULL where nothing is gained: the operations from here to the first download are the same, on
+     * the same memory, in every step of which this `what` (only compared) is said; what comes from the host comes by one upload
+     * or embed, floats that come and go are so many a row, and all memory has room for max_rows rows, or BACKEND_REPLAY_ROWS if
+     * that is less. Returns 1: call that upload or embed and the download alone, the backend does what stands between; 0: call
+     * them all (always, when the step has more than BACKEND_REPLAY_ROWS rows). */
+    int (*replay)(struct backend *self, const void *what);
     void (*upload)(struct backend *self, float *dst, const float *src, size_t n);   /* dst: backend memory */
     void (*download)(struct backend *self, float *dst, const float *src, size_t n); /* src: backend memory; waits */
     void (*sync)(struct backend *self);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "kernels/cpu/pack.h"
+#include "kernels/file_pages.h"
 #include "kernels/quantize.h"
 
 void *cpu_alloc(struct backend_cpu *self, size_t n, size_t element_bytes, const char *what, struct error *err)
@@ -172,7 +173,7 @@ static void cpu_embed(struct backend *base, const struct tensor *table, float sc
     thread_pool_run(self->pool, self->rows.n_rows, embed_row, &job);
     self->n_embedded += self->rows.n_rows;
     if (table->may_drop && self->n_embedded >= EMBED_ROWS) {
-        cpu_drop_pages(table->data, (size_t)table->rows * table->row_bytes);
+        file_pages_drop(table->data, (size_t)table->rows * table->row_bytes);
         self->n_embedded = 0;
     }
 }

@@ -102,8 +102,6 @@ static inline size_t cpu_round_up(size_t bytes)
 
 /* Copies a matrix into panels (pack.h), a piece at a time, and lets go of the pages it came from where it may. */
 int cpu_pack(struct backend_cpu *self, struct tensor *t, struct error *err);
-/* Lets go of the pages that lie whole in n bytes of a mapped file. */
-void cpu_drop_pages(const void *data, size_t n);
 
 /* Fills the int8 form of columns [first, first + n) of a row; first is a multiple of 32. */
 void cpu_act_quantize(struct backend_cpu *self, struct backend_act *act, int32_t row, int32_t first, int32_t n, const float *x);

@@ -1,9 +1,9 @@
 /* Packed weights of the CPU backend: where they are kept, and the copying. SPDX-License-Identifier: MIT */
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "kernels/cpu/backend_cpu.h"
 #include "kernels/cpu/pack.h"
+#include "kernels/file_pages.h"
 
 enum {
     HUGE_PAGE = 2 << 20,
@@ -32,15 +32,6 @@ static char *take_weights(struct backend_cpu *self, size_t bytes, struct error *
     return at;
 }
 
-void cpu_drop_pages(const void *data, size_t n)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
-    uintptr_t begin = (at + page - 1) / page * page, end = (at + n) / page * page;
-    if (end > begin) {
-        madvise((void *)begin, end - begin, MADV_DONTNEED);
-    }
-}
-
 struct pack_job {
     const struct tensor *from;
     int64_t first_panel;
@@ -60,10 +51,9 @@ static void pack_task(void *context, int32_t item, int32_t thread)
 static void read_ahead(const struct tensor *t, int64_t first, int64_t n)
 {
     int64_t n_panels = t->rows / PACK_ROWS, end = first + n < n_panels ? first + n : n_panels;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), panel_bytes = PACK_ROWS * t->row_bytes, data = (uintptr_t)t->data;
+    size_t panel_bytes = PACK_ROWS * t->row_bytes;
     if (t->may_drop && first < end) {
-        uintptr_t begin = (data + (uintptr_t)first * panel_bytes) / page * page;
-        madvise((void *)begin, data + (uintptr_t)end * panel_bytes - begin, MADV_WILLNEED);
+        file_pages_want((const char *)t->data + (size_t)first * panel_bytes, (size_t)(end - first) * panel_bytes);
     }
 }
 
@@ -81,7 +71,7 @@ int cpu_pack(struct backend_cpu *self, struct tensor *t, struct error *err)
         read_ahead(t, job.first_panel + piece, piece);
         thread_pool_run(self->pool, (int32_t)n, pack_task, &job);
         if (t->may_drop) {
-            cpu_drop_pages((const char *)t->data + (size_t)job.first_panel * panel_bytes, (size_t)n * panel_bytes);
+            file_pages_drop((const char *)t->data + (size_t)job.first_panel * panel_bytes, (size_t)n * panel_bytes);
         }
     }
     t->data = job.to;

@@ -6,7 +6,7 @@
  * host, so that a step of them can be recorded as a graph; what changes from step to step stands in device memory (struct
  * cuda_rows). They return nothing: a launch that fails is found by the next cuda_check (a step cannot go on without its device).
  *
- * The number of rows of a launch is self->rows.n: that of the step, rounded up to a bucket (backend_cuda_bucket), so a recorded
+ * The number of rows of a launch is self->rows.n: that of the step, rounded up to a bucket where it is recorded, so a recorded
  * step fits several. Rows behind the last real one have slot -1: they are computed where that is simplest, they touch no page. */
 #ifndef KERNELS_CUDA_BACKEND_CUDA_H
 #define KERNELS_CUDA_BACKEND_CUDA_H
@@ -15,12 +15,12 @@
 #include "kernels/cuda/cuda_common.h"
 
 enum {
-    CUDA_PANEL = 16,       /* weight rows a panel, as in kernels/README.md, "Packed weights" */
-    CUDA_Q8_BLOCK = 32,    /* columns that share a scale of the activations */
-    CUDA_RECORDED_ROWS = 32 /* steps of up to so many rows are recorded */
+    CUDA_PANEL = 16,   /* weight rows a panel, as in kernels/README.md, "Packed weights" */
+    CUDA_Q8_BLOCK = 32, /* columns that share a scale of the activations */
+    CUDA_RECORDED_ROWS = BACKEND_REPLAY_ROWS
 };
 
-/* The step's rows in device memory; entries [0, n) are written by cuda_step_begin, rows behind the real ones have slot -1,
+/* The step's rows in device memory; rows behind the real ones have slot -1,
  * position 0. */
 struct cuda_rows {
     int32_t n;                /* rows of every launch: the bucket */
@@ -31,7 +31,8 @@ struct cuda_rows {
 };
 
 /* An imported tensor's data. Quantised matrices: panels of CUDA_PANEL rows in the layout of kernels/README.md ("Packed
- * weights"); the last panel is filled up with rows of zero bytes, so rows_padded rows can be read. Float matrices: rows as in the file. */
+ * weights"); the last panel is filled up with rows of zero bytes, so rows_padded rows can be read. Float matrices: rows as in the
+ * file. */
 struct cuda_weight {
     enum dtype dtype;
     const void *data; /* device, 16-byte aligned */
@@ -51,8 +52,8 @@ struct backend_act {
  * k and v: k [k_dim][64], v [64][v_dim], scales of q8_0 behind. */
 struct cuda_kv_layer {
     struct kv_layer_shape shape;
-    char *k, *v;                /* device: [n_pages][n_kv_heads][k_bytes], [n_pages][n_kv_heads][v_bytes] */
-    size_t k_bytes, v_bytes;    /* of one head of a page */
+    char *k, *v;             /* device: [n_pages][n_kv_heads][k_bytes], [n_pages][n_kv_heads][v_bytes] */
+    size_t k_bytes, v_bytes; /* of one head of a page */
 };
 struct backend_kv {
     struct cuda_kv_layer *layers; /* [n_layers] host, owned */
@@ -64,8 +65,8 @@ struct backend_cuda;
 
 /* -- matmul_*.cu -- */
 
-/* File rows of a quantised type into panels. raw: device, n_rows rows row_bytes apart, n_rows <= CUDA_PANEL * n_panels; rows behind
- * n_rows count as zero bytes; out: device, n_panels * CUDA_PANEL * row_bytes. */
+/* File rows of a quantised type into panels. raw: device, n_rows rows row_bytes apart, n_rows <= CUDA_PANEL * n_panels; rows
+ * behind n_rows count as zero bytes; out: device, n_panels * CUDA_PANEL * row_bytes. */
 void cuda_pack(cudaStream_t stream, enum dtype type, const void *raw, int32_t n_rows, int32_t cols, int32_t n_panels, void *out);
 
 struct cuda_matmul {

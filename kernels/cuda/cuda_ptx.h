@@ -1,6 +1,6 @@
 /* Instructions that C++ has no name for. SPDX-License-Identifier: MIT
  *
- * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "cp.async", "prefetch". */
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "barrier", "cp.async", "prefetch". */
 #ifndef KERNELS_CUDA_CUDA_PTX_H
 #define KERNELS_CUDA_CUDA_PTX_H
 
@@ -21,6 +21,38 @@ static __device__ __forceinline__ void cuda_mma_s8(int32_t c[4], const uint32_t 
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/* The same of half as many columns: a: [16, 16], b: [16, 8]; a[0]: row g word t, a[1]: row g + 8 word t, b: word t of column g.
+ */
+static __device__ __forceinline__ void cuda_mma_s8_half(int32_t c[4], const uint32_t a[2], uint32_t b)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
+/* Producer and consumer: threads that wait at one of a block's barriers, 0..3, go on when `threads` in all, whole warps, have
+ * come to it; those that only arrive never stop. What was written before arriving is seen behind the wait. Barrier 0 is that of
+ * __syncthreads. The numbers are immediates, as the blocks of an SM share few barriers and one whose number ptxas does not know
+ * counts as sixteen. */
+static __device__ __forceinline__ void cuda_barrier_wait(int barrier, int threads)
+{
+    switch (barrier) {
+    case 0: asm volatile("barrier.sync 0, %0;" ::"r"(threads) : "memory"); break;
+    case 1: asm volatile("barrier.sync 1, %0;" ::"r"(threads) : "memory"); break;
+    case 2: asm volatile("barrier.sync 2, %0;" ::"r"(threads) : "memory"); break;
+    default: asm volatile("barrier.sync 3, %0;" ::"r"(threads) : "memory"); break;
+    }
+}
+static __device__ __forceinline__ void cuda_barrier_arrive(int barrier, int threads)
+{
+    switch (barrier) {
+    case 0: asm volatile("barrier.arrive 0, %0;" ::"r"(threads) : "memory"); break;
+    case 1: asm volatile("barrier.arrive 1, %0;" ::"r"(threads) : "memory"); break;
+    case 2: asm volatile("barrier.arrive 2, %0;" ::"r"(threads) : "memory"); break;
+    default: asm volatile("barrier.arrive 3, %0;" ::"r"(threads) : "memory"); break;
+    }
+}
+
 /* Copies 16 aligned bytes from global to shared memory, some time before cuda_copy_wait lets go. */
 static __device__ __forceinline__ void cuda_copy_16(void *shared, const void *global)
 {
@@ -33,8 +65,7 @@ static __device__ __forceinline__ void cuda_copy_commit(void)
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 /* Waits until at most N of this thread's groups are on their way. */
-template <int N>
-static __device__ __forceinline__ void cuda_copy_wait(void)
+template <int N> static __device__ __forceinline__ void cuda_copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }

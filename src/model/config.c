@@ -252,7 +252,9 @@ void model_config_free(struct model_config *config)
 
 struct kv_layer_shape model_config_kv_shape(const struct model_config *config, int32_t layer)
 {
-    struct kv_layer_shape shape = {
-        .n_kv_heads = config->layers[layer].n_kv_heads, .k_dim = config->k_dim, .v_dim = config->v_dim};
+    struct kv_layer_shape shape = {.n_kv_heads = config->layers[layer].n_kv_heads,
+                                   .k_dim = config->k_dim,
+                                   .v_dim = config->v_dim,
+                                   .n_heads = config->layers[layer].n_heads};
     return shape;
 }

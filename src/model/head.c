@@ -42,12 +42,15 @@ const float *head_forward(struct head *h, const float *hidden, int32_t n)
     const struct backend_ops *ops = h->backend->ops;
     struct backend_rows rows = {.n_rows = n};
     ops->step_begin(h->backend, &rows);
+    int replayed = ops->replay && ops->replay(h->backend, h);
     ops->upload(h->backend, h->hidden, hidden, (size_t)n * (size_t)h->config->dim);
-    struct norm_spec norm = {.kind = h->config->arch->norm, .weight = h->slice->output_norm, .eps = h->config->norm_eps};
-    ops->norm(h->backend, &norm, h->hidden, h->normed);
-    struct matmul_spec output = {
-        .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
-    ops->matmul(h->backend, h->normed, &output, 1);
+    if (!replayed) {
+        struct norm_spec norm = {.kind = h->config->arch->norm, .weight = h->slice->output_norm, .eps = h->config->norm_eps};
+        ops->norm(h->backend, &norm, h->hidden, h->normed);
+        struct matmul_spec output = {
+            .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
+        ops->matmul(h->backend, h->normed, &output, 1);
+    }
     ops->download(h->backend, h->host, h->logits, (size_t)n * (size_t)h->n_vocab);
     return h->host;
 }

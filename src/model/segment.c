@@ -51,12 +51,17 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
     const struct backend_ops *ops = s->backend->ops;
     size_t n = (size_t)rows->n_rows * (size_t)s->config->dim;
     ops->step_begin(s->backend, rows);
+    int32_t first = s->first;
+    if (ops->replay && rows->n_rows <= BACKEND_REPLAY_ROWS) {
+        first = ops->replay(s->backend, s) ? s->end : first;
+        pause = NULL; /* what is recorded cannot be parted, and is short */
+    }
     if (embed) {
         ops->embed(s->backend, &s->slice->embed, 1.0f, s->hidden);
     } else {
         ops->upload(s->backend, s->hidden, host, n);
     }
-    for (int32_t i = s->first; i < s->end; i++) {
+    for (int32_t i = first; i < s->end; i++) {
         if (pause && i > s->first) {
             ops->sync(s->backend);
             if (pause->run(pause->context, i - s->first, s->end - i)) {

@@ -29,7 +29,8 @@ struct segment_pause {
 };
 
 /* Runs the rows through the layers. embed = 1: hidden comes from the rows' tokens; else it is read from host. The result is
- * written to host [n_rows, dim]. Waits. pause: NULL = layers follow each other without a look at anything. */
+ * written to host [n_rows, dim]. Waits. pause: NULL = layers follow each other without a look at anything; so do those of a
+ * step that the backend may replay. */
 void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host,
                      const struct segment_pause *pause);
 

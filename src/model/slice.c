@@ -108,7 +108,7 @@ static int find_vector(struct loader *l, const char *name, int64_t n, int must, 
 
 static int load_vector(struct loader *l, const char *name, int64_t n, struct tensor *out)
 {
-    return find_vector(l, name, n, 1, out) ? -1 : l->backend->ops->import(l->backend, out, BACKEND_ROWS, l->err);
+    return find_vector(l, name, n, 1, out) ? -1 : l->backend->ops->import(l->backend, out, BACKEND_VECTOR, l->err);
 }
 
 /* Where a per-tensor scale acts. Source: ggml-org/llama.cpp, src/llama-graph.cpp: build_lora_mm (attention), build_ffn. */
@@ -160,7 +160,7 @@ static int load_linear(struct loader *l, const char *stem, int64_t rows, int64_t
     if (out->bias.data && rule == SCALE_SUM && out->scale != 1 && scale_bias(l, out)) {
         return -1;
     }
-    return out->bias.rows ? l->backend->ops->import(l->backend, &out->bias, BACKEND_ROWS, l->err) : 0;
+    return out->bias.rows ? l->backend->ops->import(l->backend, &out->bias, BACKEND_VECTOR, l->err) : 0;
 }
 
 static int load_layer(struct loader *l, const struct model_config *c, int32_t layer, struct layer_weights *w)
@@ -231,7 +231,7 @@ static int load_head(struct loader *l, const struct model_config *c, struct slic
     head->bias.data = head->bias.data ? (const float *)head->bias.data + rows.first : NULL;
     head->bias.cols = rows.end - rows.first;
     head->bias.row_bytes = (size_t)head->bias.cols * sizeof(float);
-    return l->backend->ops->import(l->backend, &head->bias, BACKEND_ROWS, l->err);
+    return l->backend->ops->import(l->backend, &head->bias, BACKEND_VECTOR, l->err);
 }
 
 static int load_all(struct slice *slice, struct loader *l, const struct model_config *c)

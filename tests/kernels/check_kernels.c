@@ -1,34 +1,27 @@
 /* Compares every table of inner loops that this machine can run with the scalar reference, bit for bit. SPDX-License-Identifier:
  * MIT
  *
- * check_kernels [--device cpu] [--isa NAME] [--seed N] [--bench]
- * --isa: that table only. --bench: no comparison; prints GB/s and Gmac/s of one thread (warmed up, median of several runs). */
+ * check_kernels [--device cpu|cuda] [--isa NAME] [--seed N] [--bench]
+ * --isa: that table only. --bench: no comparison; prints GB/s and Gmac/s of one thread (warmed up, median of several runs).
+ * --device cuda: the GPU's operations against the CPU backend's scalar reference. */
 #include "tests/kernels/check_kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/gpu.h"
+#include "tests/kernels/check_backend.h"
+
 struct options {
     const char *isa; /* NULL: all */
     uint64_t seed;
-    int bench;
+    int bench, cuda;
 };
-
-int64_t first_difference(const float *found, const float *expected, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        int both_nan = found[i] != found[i] && expected[i] != expected[i];
-        if (!both_nan && memcmp(&found[i], &expected[i], sizeof *found) != 0) {
-            return i;
-        }
-    }
-    return -1;
-}
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: check_kernels [--device cpu] [--isa NAME] [--seed N] [--bench]\n");
+    fprintf(stderr, "usage: check_kernels [--device cpu|cuda] [--isa NAME] [--seed N] [--bench]\n");
     exit(2);
 }
 
@@ -45,7 +38,8 @@ static struct options parse(int argc, char **argv)
         } else if (value && strcmp(argv[i], "--seed") == 0) {
             options.seed = strtoull(value, NULL, 10) + 1;
             i++;
-        } else if (value && strcmp(argv[i], "--device") == 0 && strcmp(value, "cpu") == 0) {
+        } else if (value && strcmp(argv[i], "--device") == 0 && (strcmp(value, "cpu") == 0 || strcmp(value, "cuda") == 0)) {
+            options.cuda = strcmp(value, "cuda") == 0;
             i++;
         } else {
             usage();
@@ -75,11 +69,42 @@ static int run_table(const char *isa, const struct options *options)
     return failed;
 }
 
+static struct backend *make_cuda(void)
+{
+    struct cuda_options options = {.max_rows = CHECK_MAX_ROWS, .max_pages = CHECK_MAX_PAGES, .record = 1};
+    struct error err = {0};
+    struct backend *backend;
+    if (backend_cuda_create(&backend, &options, &err)) {
+        fprintf(stderr, "check_kernels: %s\n", err.text);
+        exit(1);
+    }
+    return backend;
+}
+
+static int check_cuda(uint64_t seed)
+{
+    struct gpu_device devices[GPU_MAX];
+    struct error err = {0};
+    char text[2 * GPU_NAME];
+    int32_t n;
+    if (gpu_list(devices, &n, &err)) {
+        fprintf(stderr, "skipped: %s\n", err.text);
+        return 77;
+    }
+    int failed = check_backend(make_cuda, 12, seed);
+    gpu_text(&devices[0], text, sizeof text);
+    printf("%-14s %s (%s, %s)\n", "cuda", failed ? "DIFFERS from the reference" : "equals the reference", text, gpu_build_text());
+    return failed ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     static const char *const names[] = {"scalar", "avx2", "avx512novnni", "avx512", "neon", "auto"};
     struct options options = parse(argc, argv);
     int failed = 0, n_run = 0;
+    if (options.cuda) {
+        return check_cuda(options.seed);
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!options.isa || strcmp(options.isa, names[i]) == 0) {
             int status = run_table(names[i], &options);

@@ -24,5 +24,7 @@ enum weight_mode {
     WEIGHTS_N_MODES
 };
 void fill_weights(enum dtype type, enum weight_mode mode, int64_t n, void *row, uint64_t *seed);
+/* The same for n elements of F32, F16 or BF16. */
+void fill_floats(enum dtype type, enum weight_mode mode, int64_t n, void *row, uint64_t *seed);
 
 #endif

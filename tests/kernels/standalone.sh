@@ -11,7 +11,8 @@ flags=(-std=c11 -O3 -D_GNU_SOURCE -ffp-contract=off -I.)
 avx2=(-mavx2 -mfma -mf16c)
 avx512=("${avx2[@]}" -mavx512f -mavx512bw -mavx512vl -mavx512dq)
 jobs=()
-for source in src/core/{clock,dtype,error,math,thread_pool}.c kernels/*.c kernels/cpu/*.c tests/kernels/{check_,bench_}*.c tests/kernels/guarded.c; do
+for source in src/core/{clock,dtype,error,math,thread_pool}.c kernels/*.c kernels/cpu/*.c kernels/cuda/no_cuda.c tests/kernels/{check_,bench_}*.c \
+    tests/kernels/{guarded,machine,operands}.c; do
     extra=()
     case $(uname -m):$source in
     x86_64:*/no_x86.c | aarch64:*/no_neon.c | x86_64:*/neon*.c | aarch64:*/avx*.c) continue ;;

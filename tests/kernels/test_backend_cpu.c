@@ -139,7 +139,7 @@ static void test_sizes_and_errors(void)
     struct error err = {0};
     struct backend *backend;
     struct backend_act *act;
-    struct kv_layer_shape shapes[2] = {{2, 40, 40}, {1, 64, 32}};
+    struct kv_layer_shape shapes[2] = {{2, 40, 40, 2}, {1, 64, 32, 1}};
     CHECK_INT(backend_kv_row_bytes(40, KV_F32), 160);
     CHECK_INT(backend_kv_row_bytes(40, KV_F16), 80);
     CHECK_INT(backend_kv_row_bytes(40, KV_Q8_0), 44);
@@ -152,7 +152,7 @@ static void test_sizes_and_errors(void)
     CHECK_INT(m.backend->ops->import(m.backend, &t, BACKEND_MATRIX, &err), -1);
     CHECK_TEXT(err.text, "weights of type IQ2_XXS are not supported");
     struct backend_kv *kv;
-    struct kv_layer_shape huge = {INT32_MAX, INT32_MAX, 1};
+    struct kv_layer_shape huge = {INT32_MAX, INT32_MAX, 1, INT32_MAX};
     CHECK_INT(m.backend->ops->kv_create(m.backend, &huge, 1, INT32_MAX, KV_F32, KV_F32, &kv, &err), -1);
     machine_free(&m);
 }

@@ -74,7 +74,7 @@ static void test_attention(void)
     struct error err = {{0}};
     struct backend_act *act;
     struct backend_kv *kv;
-    struct kv_layer_shape shape = {.n_kv_heads = 2, .k_dim = 32, .v_dim = 16};
+    struct kv_layer_shape shape = {.n_kv_heads = 2, .k_dim = 32, .v_dim = 16, .n_heads = 4};
     CHECK_INT(ops->act_create(backend, 4 * 16, BACKEND_ACT_INT8, &act, &err), 0);
     CHECK_INT(ops->kv_create(backend, &shape, 1, 1 << 30, KV_F16, KV_F16, &kv, &err), 0); /* takes no memory */
     struct attention_spec spec = {.kv = kv, .n_heads = 4, .scale = 1};

@@ -44,7 +44,7 @@ static float *run_attention(const struct attention_case *c, const char *isa, int
     struct machine m = machine_create(isa, n_threads);
     const struct backend_ops *ops = m.backend->ops;
     struct error err = {0};
-    struct kv_layer_shape shape = {N_KV_HEADS, c->k_dim, c->v_dim};
+    struct kv_layer_shape shape = {N_KV_HEADS, c->k_dim, c->v_dim, N_HEADS};
     struct backend_kv *kv;
     struct backend_act *act;
     int32_t cols = N_HEADS * c->v_dim;
@@ -195,7 +195,7 @@ static float *run_long_context(int32_t n_threads)
     struct machine m = machine_create("scalar", n_threads);
     const struct backend_ops *ops = m.backend->ops;
     struct error err = {0};
-    struct kv_layer_shape shape = {HEADS, DIM, DIM};
+    struct kv_layer_shape shape = {HEADS, DIM, DIM, HEADS};
     struct backend_kv *kv;
     struct backend_act *act;
     int32_t pages[PAGES], positions[MACHINE_ROWS], slots[MACHINE_ROWS] = {0};

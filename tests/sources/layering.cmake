@@ -8,7 +8,7 @@ set(arrows
   "io:io/ src/core/"
   "kernels:kernels/ src/core/"
   "src/plan:src/plan/ src/core/ src/cluster/ src/model/ src/engine/ kernels/board.h"
-  "src:src/ io/ kernels/backend.h kernels/quantize.h kernels/board.h")
+  "src:src/ io/ kernels/backend.h kernels/quantize.h kernels/board.h kernels/gpu.h")
 
 # system header : the only files that may include it (both regular expressions)
 set(contained

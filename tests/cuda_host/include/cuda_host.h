@@ -29,6 +29,9 @@ void warp(const char *name, uint32_t mask, evaluate_fn evaluate, void *data);
 /* All threads of the block; returns for how many of them value is not 0. */
 int block(int value);
 
+/* One more thread has come to that barrier of the block; when it was the last of n_threads, those that wait there go on. */
+void barrier(int number, int n_threads, bool waits);
+
 void copy_16(void *shared, const void *global);
 void copy_commit();
 void copy_wait(int n_left);

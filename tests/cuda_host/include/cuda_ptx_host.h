@@ -1,6 +1,6 @@
 /* kernels/cuda/cuda_ptx.h for the CPU. SPDX-License-Identifier: MIT
  *
- * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "cp.async". */
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "barrier", "cp.async". */
 #ifndef TESTS_CUDA_HOST_CUDA_PTX_HOST_H
 #define TESTS_CUDA_HOST_CUDA_PTX_HOST_H
 
@@ -20,6 +20,22 @@ static inline void cuda_mma_s8(int32_t c[4], const uint32_t a[4], const uint32_t
 {
     cuda_host::mma_fragments fragments = {c, a, b};
     cuda_host::warp("cuda_mma_s8", 0xFFFFFFFF, cuda_host::mma_s8, &fragments);
+}
+
+static inline void cuda_mma_s8_half(int32_t c[4], const uint32_t a[2], uint32_t b)
+{
+    const uint32_t a_and_zeros[4] = {a[0], a[1], 0, 0}, b_and_zeros[2] = {b, 0};
+    cuda_mma_s8(c, a_and_zeros, b_and_zeros);
+}
+
+static inline void cuda_barrier_wait(int barrier, int threads)
+{
+    cuda_host::barrier(barrier, threads, true);
+}
+
+static inline void cuda_barrier_arrive(int barrier, int threads)
+{
+    cuda_host::barrier(barrier, threads, false);
 }
 
 /* What is at shared until the wait is bytes of 0xFF: neither the old content nor the new one may be relied on. */
