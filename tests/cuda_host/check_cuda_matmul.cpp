@@ -4,6 +4,7 @@
  * check_cuda_matmul [rounds [seed]]: the default is one round. */
 #include "kernels/cuda/backend_cuda.h"
 #include "tests/check.h"
+#include "tests/cuda_host/device_array.h"
 #include "tests/kernels/random.h"
 
 extern "C" {
@@ -13,37 +14,14 @@ extern "C" {
 
 #include "cuda_host.h"
 
+#include <deque>
+#include <memory>
 #include <vector>
 
-static const enum dtype QUANTISED[] = {DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K};
+static const enum dtype QUANTISED[] = {DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1,
+                                       DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K};
 static const enum dtype FLOATS[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
 static const float GUARD_VALUE = 12345.0f;
-
-template <typename T> struct device_array {
-    T *data = nullptr;
-    size_t n;
-
-    explicit device_array(const std::vector<T> &from) : n(from.size())
-    {
-        CHECK_INT(cudaMalloc(&data, n * sizeof(T)), cudaSuccess);
-        CHECK_INT(cudaMemcpy(data, from.data(), n * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
-    }
-    device_array(const device_array &) = delete;
-    device_array(device_array &&other) : data(other.data), n(other.n)
-    {
-        other.data = nullptr;
-    }
-    ~device_array()
-    {
-        cudaFree(data);
-    }
-    std::vector<T> get() const
-    {
-        std::vector<T> to(n);
-        CHECK_INT(cudaMemcpy(to.data(), data, n * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
-        return to;
-    }
-};
 
 /* -- random operands -- */
 
@@ -159,9 +137,9 @@ struct matrix {
     }
 
     /* What the backend holds; panels are compared with pack.c. */
-    device_array<uint8_t> import(void) const
+    std::unique_ptr<device_array<uint8_t>> import(void) const
     {
-        device_array<uint8_t> file(raw);
+        auto file = std::make_unique<device_array<uint8_t>>(raw);
         if (!dtype_info(type)->quantised) {
             return file;
         }
@@ -172,9 +150,9 @@ struct matrix {
         for (size_t p = 0; p < (size_t)n_panels; p++) {
             pack_panel(type, &padded[p * panel_bytes], row_bytes, cols, &expected_panels[p * panel_bytes]);
         }
-        device_array<uint8_t> panels(std::vector<uint8_t>(padded.size(), 0xEE));
-        cuda_pack(nullptr, type, file.data, rows, cols, n_panels, panels.data);
-        CHECK_THAT(panels.get() == expected_panels, "panels of %s [%d, %d]", dtype_info(type)->name, rows, cols);
+        auto panels = std::make_unique<device_array<uint8_t>>(padded.size());
+        cuda_pack(nullptr, type, file->data, rows, cols, n_panels, panels->data);
+        CHECK_THAT(panels->download() == expected_panels, "panels of %s [%d, %d]", dtype_info(type)->name, rows, cols);
         return panels;
     }
 };
@@ -207,9 +185,9 @@ static void check_call(const struct cpu_kernels *ref, const std::vector<enum dty
     activations in(cols, n_rows, extreme, seed);
     device_array<float> x(in.x), d(in.d), sum(in.sum);
     device_array<int8_t> q(in.q);
-    std::vector<matrix> matrices;
-    std::vector<device_array<uint8_t>> weights;
-    std::vector<device_array<float>> biases, outs;
+    std::deque<matrix> matrices;
+    std::vector<std::unique_ptr<device_array<uint8_t>>> weights;
+    std::deque<device_array<float>> biases, outs;
     std::vector<struct cuda_matmul> calls;
     for (enum dtype type : types) {
         int32_t rows = 1 + random_below(seed, 100);
@@ -219,14 +197,17 @@ static void check_call(const struct cpu_kernels *ref, const std::vector<enum dty
         biases.emplace_back(m.bias.empty() ? std::vector<float>(1) : m.bias);
         outs.emplace_back(m.before);
         int32_t padded = (rows + CUDA_PANEL - 1) / CUDA_PANEL * CUDA_PANEL;
-        calls.push_back({{type, weights.back().data, rows, cols, padded}, m.bias.empty() ? nullptr : biases.back().data, m.scale,
-                         m.add, outs.back().data});
+        calls.push_back({{type, weights.back()->data, rows, cols, padded},
+                         m.bias.empty() ? nullptr : biases.back().data,
+                         m.scale,
+                         m.add,
+                         outs.back().data});
     }
     struct backend_act act = {cols, BACKEND_ACT_FLOAT | BACKEND_ACT_INT8, x.data, q.data, d.data, sum.data};
     cuda_matmul_launch(nullptr, &act, n_rows, calls.data(), (int32_t)calls.size());
     CHECK_INT(cudaGetLastError(), cudaSuccess);
     for (size_t i = 0; i < types.size(); i++) {
-        compare(matrices[i], n_rows, outs[i].get(), matrices[i].expected(ref, in, n_rows));
+        compare(matrices[i], n_rows, outs[i].download(), matrices[i].expected(ref, in, n_rows));
     }
 }
 
@@ -257,7 +238,8 @@ static void check_round(const struct cpu_kernels *ref, uint64_t *seed)
         for (enum dtype type : FLOATS) {
             check_call(ref, {type, type}, random_cols(type, seed), random_rows(turn, seed), turn >= 6, seed);
         }
-        const enum dtype a = QUANTISED[random_below(seed, 8)], b = QUANTISED[random_below(seed, 8)], c = FLOATS[random_below(seed, 3)];
+        const enum dtype a = QUANTISED[random_below(seed, 8)], b = QUANTISED[random_below(seed, 8)],
+                         c = FLOATS[random_below(seed, 3)];
         check_call(ref, {a, b, a}, 256 * (1 + random_below(seed, 2)), random_rows(turn, seed), false, seed);
         check_call(ref, {b, c, a}, 256, random_rows(turn, seed), false, seed);
     }

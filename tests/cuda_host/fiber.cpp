@@ -20,90 +20,103 @@ using boost::context::detail::transfer_t;
 enum { STACK_BYTES = 256 << 10, PAGE = 4096 };
 
 struct fiber {
-    fcontext_t place;
+    fcontext_t place;  /* where it goes on */
+    const void *stack; /* lowest byte */
+    size_t bytes;
+    void *fake_stack; /* the address sanitizer's */
     void (*body)();
-    char *stack; /* lowest byte */
-    void *fake_stack;
     fiber *next; /* in the pool */
 };
-static struct {
-    fiber *pool, *running;
-    fcontext_t caller;
-    const void *caller_stack;
-    size_t caller_bytes;
-    void *caller_fake_stack;
-} fibers;
+static fiber *pool, *running;
+static fiber caller; /* who called fiber_enter, as a fiber */
 
 #ifdef CUDA_HOST_ASAN
-static void before_switch(void **keep, const void *stack, size_t bytes)
+static void before_switch(fiber *from, const fiber *to)
 {
-    __sanitizer_start_switch_fiber(keep, stack, bytes);
+    __sanitizer_start_switch_fiber(&from->fake_stack, to->stack, to->bytes);
 }
 
-static void after_switch(void *kept, const void **from_stack, size_t *from_bytes)
+static void after_switch(fiber *self, fiber *from)
 {
-    __sanitizer_finish_switch_fiber(kept, from_stack, from_bytes);
+    const void *stack;
+    size_t bytes;
+    __sanitizer_finish_switch_fiber(self->fake_stack, &stack, &bytes);
+    if (from == &caller) {
+        from->stack = stack;
+        from->bytes = bytes;
+    }
 }
 #else
-static void before_switch(void **, const void *, size_t)
+static void before_switch(fiber *, const fiber *)
 {
 }
 
-static void after_switch(void *, const void **, size_t *)
+static void after_switch(fiber *, fiber *)
 {
 }
 #endif
 
-void fiber_leave()
+/* Who jumps tells who it is, so that its place can be kept. */
+static void arrive(transfer_t from, fiber *self)
 {
-    fiber *self = fibers.running;
-    before_switch(&self->fake_stack, fibers.caller_stack, fibers.caller_bytes);
-    transfer_t from = jump_fcontext(fibers.caller, nullptr);
-    after_switch(self->fake_stack, &fibers.caller_stack, &fibers.caller_bytes);
-    fibers.caller = from.fctx;
+    fiber *left = static_cast<fiber *>(from.data);
+    after_switch(self, left);
+    left->place = from.fctx;
+    running = self;
+}
+
+static void jump(fiber *from, fiber *to)
+{
+    before_switch(from, to);
+    running = to;
+    arrive(jump_fcontext(to->place, from), from);
 }
 
 static void fiber_main(transfer_t from)
 {
-    after_switch(nullptr, &fibers.caller_stack, &fibers.caller_bytes);
-    fibers.caller = from.fctx;
+    fiber *self = running;
+    arrive(from, self);
     for (;;) {
-        fibers.running->body();
-        fiber_leave();
+        self->body();
     }
+}
+
+fiber *fiber_self()
+{
+    return running;
 }
 
 void fiber_enter(fiber *to)
 {
-    fibers.running = to;
-    before_switch(&fibers.caller_fake_stack, to->stack, STACK_BYTES);
-    transfer_t from = jump_fcontext(to->place, nullptr);
-    after_switch(fibers.caller_fake_stack, nullptr, nullptr);
-    to->place = from.fctx;
+    jump(&caller, to);
+}
+
+void fiber_switch(fiber *to)
+{
+    jump(running, to ? to : &caller);
 }
 
 void fiber_give(fiber *done)
 {
-    done->next = fibers.pool;
-    fibers.pool = done;
+    done->next = pool;
+    pool = done;
 }
 
 fiber *fiber_take(void (*body)())
 {
-    if (!fibers.pool) {
+    if (!pool) {
         /* Its lowest page stays closed: a stack that grows too large is noticed. */
         void *memory = mmap(nullptr, STACK_BYTES + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (memory == MAP_FAILED || mprotect((char *)memory + PAGE, STACK_BYTES, PROT_READ | PROT_WRITE) != 0) {
             perror("cuda_host: no memory for a stack");
             abort();
         }
-        fiber *made = new fiber();
-        made->stack = (char *)memory + PAGE;
-        made->place = make_fcontext(made->stack + STACK_BYTES, STACK_BYTES, fiber_main);
-        fiber_give(made);
+        char *stack = (char *)memory + PAGE;
+        fiber_give(new fiber{make_fcontext(stack + STACK_BYTES, STACK_BYTES, fiber_main), stack, STACK_BYTES, nullptr, nullptr,
+                             nullptr});
     }
-    fiber *taken = fibers.pool;
-    fibers.pool = taken->next;
+    fiber *taken = pool;
+    pool = taken->next;
     taken->body = body;
     return taken;
 }

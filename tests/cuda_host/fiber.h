@@ -7,14 +7,15 @@ namespace cuda_host
 {
 struct fiber;
 
-/* A fiber that will run body when it is entered; from a pool that never shrinks. */
-struct fiber *fiber_take(void (*body)());
-/* Back to the pool; its body must have ended. */
-void fiber_give(struct fiber *fiber);
-/* Runs it until it leaves or its body ends. */
-void fiber_enter(struct fiber *fiber);
-/* In a fiber: back to who entered it. */
-void fiber_leave();
+/* A fiber that will run body again and again once it is switched to; from a pool that never shrinks. */
+fiber *fiber_take(void (*body)());
+/* Back to the pool. A fiber may give back itself; it goes on when somebody has taken it and switches to it. */
+void fiber_give(fiber *given);
+fiber *fiber_self();
+/* Runs that fiber, and those that it switches to, until one of them switches to NULL. */
+void fiber_enter(fiber *to);
+/* In a fiber: leaves it for another one, NULL: for who called fiber_enter. Returns when somebody switches back. */
+void fiber_switch(fiber *to);
 } // namespace cuda_host
 
 #endif

@@ -31,7 +31,7 @@ struct copy {
 struct thread {
     thread_state state;
     uint3 index;
-    struct fiber *fiber; /* NULL before it begins */
+    struct fiber *fiber; /* NULL before it begins and when it has ended */
     /* AT_WARP */
     const char *name;
     uint32_t mask;
@@ -49,9 +49,12 @@ static struct {
     size_t shared_bytes;
     int n_threads, n_warps;
     thread threads[MAX_THREADS];
-    thread *running;
     int block_value;
     int n_arrived[BARRIERS];
+    /* the warp whose turn it is, and the pass over its lanes */
+    thread *lanes, *running;
+    int n_lanes;
+    uint32_t pass, pass_order;
 } grid;
 alignas(1024) static unsigned char arena[GUARD + SHARED_MOST + GUARD];
 
@@ -68,10 +71,46 @@ alignas(1024) static unsigned char arena[GUARD + SHARED_MOST + GUARD];
 
 /* -- what a thread does -- */
 
+static void thread_main();
+
+/* The next lane of the warp's pass that can run becomes the running one, in its own fiber or a new one. */
+static fiber *next_lane(fiber *spare)
+{
+    while (grid.pass < WARP) {
+        int l = (int)(grid.pass++ ^ grid.pass_order);
+        thread *t = &grid.lanes[l];
+        if (l < grid.n_lanes && t->state == READY) {
+            grid.running = t;
+            threadIdx = t->index;
+            lane_id = (unsigned int)l;
+            if (!t->fiber) {
+                t->fiber = spare ? spare : fiber_take(thread_main);
+            }
+            return t->fiber;
+        }
+    }
+    return nullptr;
+}
+
 static void wait_in(thread_state state)
 {
     grid.running->state = state;
-    fiber_leave();
+    fiber_switch(next_lane(nullptr));
+}
+
+/* Threads that wait for nobody follow each other in one fiber. */
+static void thread_main()
+{
+    fiber *self = fiber_self();
+    fiber *next = self;
+    while (next == self) {
+        (*grid.body)();
+        grid.running->state = ENDED;
+        grid.running->fiber = nullptr;
+        next = next_lane(self);
+    }
+    fiber_give(self);
+    fiber_switch(next);
 }
 
 void warp(const char *name, uint32_t mask, evaluate_fn evaluate, void *data)
@@ -138,28 +177,7 @@ void copy_wait(int n_left)
     self->copies.erase(self->copies.begin(), self->copies.begin() + (ptrdiff_t)n_done);
 }
 
-static void thread_main()
-{
-    (*grid.body)();
-    grid.running->state = ENDED;
-}
-
 /* -- warps -- */
-
-static void run_thread(thread *t, int lane)
-{
-    grid.running = t;
-    threadIdx = t->index;
-    lane_id = (unsigned int)lane;
-    if (!t->fiber) {
-        t->fiber = fiber_take(thread_main);
-    }
-    fiber_enter(t->fiber);
-    if (t->state == ENDED) {
-        fiber_give(t->fiber);
-        t->fiber = nullptr;
-    }
-}
 
 /* The lanes that wait for others in the operation of that lane go on if all of them have come. */
 static bool release(thread *lanes, int n_lanes, int first)
@@ -195,20 +213,19 @@ static bool release(thread *lanes, int n_lanes, int first)
 /* Until all lanes have ended or wait for threads of other warps. */
 static void run_warp(int w)
 {
-    thread *lanes = &grid.threads[w * WARP];
-    int n_lanes = std::min<int>(WARP, grid.n_threads - w * WARP);
+    grid.lanes = &grid.threads[w * WARP];
+    grid.n_lanes = std::min<int>(WARP, grid.n_threads - w * WARP);
     for (bool goes_on = true; goes_on;) {
-        uint32_t turn = draw(WARP);
-        for (uint32_t i = 0; i < WARP; i++) {
-            int l = (int)(i ^ turn);
-            if (l < n_lanes && lanes[l].state == READY) {
-                run_thread(&lanes[l], l);
-            }
+        grid.pass = 0;
+        grid.pass_order = draw(WARP);
+        fiber *first = next_lane(nullptr);
+        if (first) {
+            fiber_enter(first);
         }
         goes_on = false;
-        for (int l = 0; l < n_lanes; l++) {
-            if (lanes[l].state == AT_WARP) {
-                goes_on |= release(lanes, n_lanes, l);
+        for (int l = 0; l < grid.n_lanes; l++) {
+            if (grid.lanes[l].state == AT_WARP) {
+                goes_on |= release(grid.lanes, grid.n_lanes, l);
             }
         }
     }
@@ -235,9 +252,10 @@ static void release_block(int n_ended)
     if (n_at_block < grid.n_threads) {
         count(ENDED, &ended);
         char text[256];
-        snprintf(text, sizeof text,
-                 "not all threads reach a barrier: %d wait at __syncthreads, %d at others, %d in %s, %d have ended; first of the latter",
-                 n_at_block, count(AT_BARRIER, nullptr), n_at_warp, at_warp ? at_warp->name : "a warp's operation", n_ended);
+        snprintf(
+            text, sizeof text,
+            "not all threads reach a barrier: %d wait at __syncthreads, %d at others, %d in %s, %d have ended; first of the latter",
+            n_at_block, count(AT_BARRIER, nullptr), n_at_warp, at_warp ? at_warp->name : "a warp's operation", n_ended);
         die(text, ended ? ended : at_warp);
     }
     grid.block_value = 0;

@@ -21,6 +21,7 @@
 #else
 #define ASAN_POISON_MEMORY_REGION(at, bytes)
 #define ASAN_UNPOISON_MEMORY_REGION(at, bytes)
+#define __asan_region_is_poisoned(at, bytes) nullptr
 #endif
 
 namespace cuda_host

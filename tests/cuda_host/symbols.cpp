@@ -106,6 +106,13 @@ static bool has_owner(const std::string &variable)
     return false;
 }
 
+/* Some compilers count the sanitizer's closed bytes behind a variable as part of it. */
+static size_t open_bytes(const range &place)
+{
+    void *closed = __asan_region_is_poisoned(place.start, place.bytes);
+    return closed ? (size_t)(static_cast<unsigned char *>(closed) - place.start) : place.bytes;
+}
+
 const std::vector<range> &kernel_shared(const void *kernel)
 {
     static std::map<const void *, std::vector<range>> known;
@@ -119,7 +126,7 @@ const std::vector<range> &kernel_shared(const void *kernel)
     for (const symbol &s : symbols().shared) {
         /* Variables of functions that were inlined everywhere may be anybody's. */
         if (s.name.compare(0, prefix.size(), prefix) == 0 || !has_owner(s.name)) {
-            own.push_back(s.place);
+            own.push_back({s.place.start, open_bytes(s.place)});
         }
     }
     return own;

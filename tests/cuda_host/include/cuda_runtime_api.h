@@ -214,6 +214,7 @@ template <typename... Params, typename... Args>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...), Args &&...args)
 {
     std::tuple<std::decay_t<Params>...> values(std::forward<Args>(args)...);
+    static_assert(sizeof values <= 4096, "parameters of a kernel: 4096 bytes fit everywhere");
     std::apply(
         [kernel](const auto &...value) {
             int index = 0;
