@@ -1,6 +1,6 @@
 /* Instructions that C++ has no name for. SPDX-License-Identifier: MIT
  *
- * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "barrier", "cp.async". */
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "barrier", "cp.async", "prefetch". */
 #ifndef KERNELS_CUDA_CUDA_PTX_H
 #define KERNELS_CUDA_CUDA_PTX_H
 
@@ -68,6 +68,12 @@ static __device__ __forceinline__ void cuda_copy_commit(void)
 template <int N> static __device__ __forceinline__ void cuda_copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+/* Begins to bring the 128 bytes around global into the L2 cache. */
+static __device__ __forceinline__ void cuda_prefetch(const void *global)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
 }
 
 #endif
