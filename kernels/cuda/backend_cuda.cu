@@ -293,7 +293,7 @@ uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct
         uint64_t bytes = attention_bytes(&layers[i], options->max_rows, options->max_pages);
         attention = bytes > attention ? bytes : attention;
     }
-    return attention + cuda_step_bytes(options->max_rows, options->max_pages) + 2 * (uint64_t)CUDA_LOAD_BYTES;
+    return attention + cuda_step_bytes(options->max_rows, options->max_pages) + 2 * (uint64_t)CUDA_LOAD_BYTES + CUDA_CHUNK_BYTES;
 }
 
 struct cuda_counts backend_cuda_counts(const struct backend *backend)

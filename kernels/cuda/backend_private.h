@@ -9,6 +9,7 @@
 /* What memory is taken for: which option makes it less. */
 enum cuda_purpose { CUDA_FOR_WEIGHTS, CUDA_FOR_KV, CUDA_FOR_ROWS };
 
+enum { CUDA_CHUNK_BYTES = 64 << 20 };
 /* Device memory comes in chunks; what is taken from them is given back with the backend. */
 struct cuda_chunk {
     struct cuda_chunk *next;

@@ -7,7 +7,7 @@
 #include "kernels/cuda/cuda_common.h"
 
 #ifdef CUDA_HOST /* set by tests/cuda_host */
-#include "cuda_ptx_host.h"
+#include <cuda_ptx_host.h>
 #else
 
 /* c += a b, a: [16, 32] int8, b: [32, 8] int8, c: [16, 8] int32, spread over the lanes of a warp as the PTX manual draws it:

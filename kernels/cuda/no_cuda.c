@@ -17,6 +17,12 @@ int gpu_list(struct gpu_device devices[GPU_MAX], int32_t *n, struct error *err)
     return error_set(err, "%s", refusal);
 }
 
+int gpu_ask_memory(struct gpu_device *device, struct error *err)
+{
+    (void)device;
+    return error_set(err, "%s", refusal);
+}
+
 int backend_cuda_create(struct backend **out, const struct cuda_options *options, struct error *err)
 {
     (void)options;

@@ -323,6 +323,7 @@ static void test_create(void)
     CHECK_INT(gpu_list(devices, &n, &err), 0);
     CHECK_INT(n, 1);
     CHECK_INT(devices[0].major * 10 + devices[0].minor, 87);
+    CHECK_INT(gpu_ask_memory(&devices[0], &err), 0);
     CHECK_THAT(devices[0].total_bytes > 0 && devices[0].free_bytes > 0, "no memory");
     devices[1] = devices[0];
     devices[1].index = 1;
