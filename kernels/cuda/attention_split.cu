@@ -5,10 +5,13 @@
  * and all queries, so a warp reads two pages' 128 bytes (f16) at once; values likewise, a thread a dimension. Nothing is read
  * twice, and what a thread loads does not depend on what it has loaded before, so that many loads are on their way. */
 #include "kernels/cuda/cuda_attention.h"
+#include "kernels/cuda/cuda_ptx.h"
 
 enum {
     SPLIT_THREADS = 128, /* 4 positions each are a group; 16 lanes each are its pages */
     SPLIT_MOST_QUERIES = 8,
+    PAGES_AHEAD = 2, /* of values, prefetched */
+    LINE_BYTES = 128,
     SPLIT_BLOCKS = 512 /* what the grid should have at least, and at most where groups decide */
 };
 static_assert(SPLIT_THREADS * 4 == CUDA_GROUP_POSITIONS && SPLIT_THREADS == KV_GROUP * CUDA_LANES, "a group");
@@ -51,7 +54,7 @@ static __device__ __forceinline__ void score_positions(const char *page, int32_t
             load_keys<KV_F16>(scales, first / CUDA_Q8_BLOCK * KV_PAGE + place, d);
         }
         int32_t end = first + CUDA_Q8_BLOCK < k_dim ? first + CUDA_Q8_BLOCK : k_dim;
-#pragma unroll 8
+#pragma unroll NQ> 4 ? 8 : 16
         for (int32_t i = first; i < end; i++) {
             float k[4], w[NQ];
             load_keys<Type>(page, i * KV_PAGE + place, k);
@@ -168,13 +171,28 @@ template <int NQ, kv_type Type>
 static __device__ __forceinline__ void add_page(const char *page, int32_t v_dim, int32_t d, int32_t n, const float *p,
                                                 float o[NQ])
 {
-#pragma unroll Type == KV_Q8_0 ? 8 : 16
+#pragma unroll Type == KV_Q8_0 || NQ> 4 ? 8 : 16
     for (int32_t j = 0; j < n; j++) {
         float value = load_value<Type>(page, v_dim, j, d), w[NQ];
         cuda_load_floats<NQ>(p + j * NQ, w);
 #pragma unroll
         for (int i = 0; i < NQ; i++) {
             o[i] = fmaf(w[i], value, o[i]);
+        }
+    }
+}
+
+/* Values of a visible page of the group on their way to the L2 cache, while something else goes on. The first threads call, as
+ * many as there are dimensions or all. */
+static __device__ void prefetch_values(const struct cuda_attention_view &view, const struct split_block &block, int32_t group,
+                                       int32_t index, int32_t n_visible)
+{
+    int32_t v_dim = view.layer.shape.v_dim, n_threads = v_dim < SPLIT_THREADS ? v_dim : (int32_t)SPLIT_THREADS;
+    if (index * KV_PAGE < n_visible) {
+        const char *page = cuda_attention_page(view, view.layer.v, view.layer.v_bytes, block.slot, group * KV_GROUP + index,
+                                               block.kv_head);
+        for (size_t at = (size_t)threadIdx.x * LINE_BYTES; at < view.layer.v_bytes; at += (size_t)n_threads * LINE_BYTES) {
+            cuda_prefetch(page + at);
         }
     }
 }
@@ -191,6 +209,7 @@ static __device__ void add_values(const struct cuda_attention_view &view, const 
             const char *page = cuda_attention_page(view, view.layer.v, view.layer.v_bytes, block.slot, group * KV_GROUP + p,
                                                    block.kv_head);
             int32_t n = n_visible - p * KV_PAGE < KV_PAGE ? n_visible - p * KV_PAGE : (int32_t)KV_PAGE;
+            prefetch_values(view, block, group, p + PAGES_AHEAD, n_visible);
             const float *weights = block.p + p * KV_PAGE * NQ;
 #pragma unroll
             for (int i = 0; i < NQ; i++) {
@@ -237,6 +256,9 @@ template <int NQ>
 static __device__ void attend_group(const struct cuda_attention_view &view, const struct split_block &block, int32_t group,
                                     int32_t n_visible, const struct cuda_attention_partials &partials)
 {
+    for (int32_t p = 0; p < PAGES_AHEAD; p++) {
+        prefetch_values(view, block, group, p, n_visible);
+    }
     score_group<NQ>(view, block, group, n_visible);
     __syncthreads();
     weigh_group<NQ>(block, n_visible);
@@ -247,7 +269,7 @@ static __device__ void attend_group(const struct cuda_attention_view &view, cons
 
 /* Grid: [rows, kv heads times their parts of NQ query heads, groups that work at once]. */
 template <int NQ>
-static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 4 : 5)
+static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 3 : 4)
     attend_split(struct cuda_attention_view view, struct cuda_attention_partials partials)
 {
     CUDA_DYNAMIC_SHARED(shared);

@@ -114,17 +114,16 @@ static __device__ __forceinline__ void weigh_page(const struct tile &tile, int32
         }
         float now = fmaxf(before, cuda_page_max(s, lane, n_visible));
         float sum = cuda_page_weights(s, lane, n_visible, now);
-        float correction = n_visible > 0 ? cuda_correction(before, now) : 1.0f;
+        float correction = cuda_correction(before, now);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             tile.p[(lane + k * CUDA_LANES) * WEIGHT_STRIDE + i] = s[k];
         }
+        __syncwarp(); /* all lanes have read m */
         if (lane == 0) {
             tile.correction[i] = correction;
-            if (n_visible > 0) {
-                tile.l[i] = fmaf(tile.l[i], correction, sum);
-                tile.m[i] = now;
-            }
+            tile.l[i] = fmaf(tile.l[i], correction, sum);
+            tile.m[i] = now;
         }
     }
     __syncthreads();
@@ -185,7 +184,6 @@ static __device__ __forceinline__ void add_page(const struct cuda_attention_view
             add_position<Columns, Masked>(weights + j * WEIGHT_STRIDE, values + j * v_dim, at + j, visible, o);
         }
     }
-    __syncthreads(); /* p and piece are free */
 }
 
 /* Takes the group that begins at position `first` into what result has of those before; the last one of a query divides. */

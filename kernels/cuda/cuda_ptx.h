@@ -1,13 +1,13 @@
 /* Instructions that C++ has no name for. SPDX-License-Identifier: MIT
  *
- * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "ldmatrix", "barrier", "cp.async". */
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "ldmatrix", "barrier", "cp.async", "prefetch". */
 #ifndef KERNELS_CUDA_CUDA_PTX_H
 #define KERNELS_CUDA_CUDA_PTX_H
 
 #include "kernels/cuda/cuda_common.h"
 
 #ifdef CUDA_HOST /* set by tests/cuda_host */
-#include "cuda_ptx_host.h"
+#include <cuda_ptx_host.h>
 #else
 
 /* c += a b, a: [16, 32] int8, b: [32, 8] int8, c: [16, 8] int32, spread over the lanes of a warp as the PTX manual draws it:
@@ -78,6 +78,12 @@ static __device__ __forceinline__ void cuda_copy_commit(void)
 template <int N> static __device__ __forceinline__ void cuda_copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+/* Begins to bring the 128 bytes around global into the L2 cache. */
+static __device__ __forceinline__ void cuda_prefetch(const void *global)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
 }
 
 #endif

@@ -2,7 +2,12 @@
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/cuda_math.h"
 
-enum { ROPE_THREADS = 256 };
+enum {
+    ROPE_THREADS = 256,
+    ROPE_WARPS = ROPE_THREADS / CUDA_WARP,
+    ROPE_BLOCKS = 16, /* that few rows are spread over */
+    ROPE_MOST_PARTS = 4
+};
 
 struct store_view {
     struct cuda_rows rows;
@@ -37,7 +42,8 @@ static __device__ void rotate_q(const struct store_view &view, const struct rope
     int32_t half = view.n_rot / 2, k_dim = view.layer.shape.k_dim;
     int32_t step = view.kind == ROPE_NORM ? 2 : 1, apart = view.kind == ROPE_NORM ? 1 : half;
     float *q = view.q + (size_t)row * (size_t)view.n_heads * (size_t)k_dim;
-    for (int32_t i = (int32_t)threadIdx.x; i < view.n_heads * half; i += ROPE_THREADS) {
+    int32_t part = (int32_t)blockIdx.y * ROPE_THREADS, n_threads = (int32_t)gridDim.y * ROPE_THREADS;
+    for (int32_t i = part + (int32_t)threadIdx.x; i < view.n_heads * half; i += n_threads) {
         int32_t pair = i % half;
         float *x = q + (size_t)(i / half) * (size_t)k_dim + pair * step;
         float x0 = x[0], x1 = x[apart], c = table.cosines[pair], s = table.sines[pair];
@@ -89,7 +95,8 @@ static __device__ void store_k(const struct store_view &view, const struct rope_
 {
     int32_t dim = view.layer.shape.k_dim, n_kv_heads = view.layer.shape.n_kv_heads, n_blocks = (dim + 31) / 32;
     int32_t lane = (int32_t)threadIdx.x % CUDA_WARP;
-    for (int32_t b = (int32_t)threadIdx.x / CUDA_WARP; b < n_kv_heads * n_blocks; b += ROPE_THREADS / CUDA_WARP) {
+    int32_t warp = (int32_t)(blockIdx.y * ROPE_THREADS + threadIdx.x) / CUDA_WARP, n_warps = (int32_t)gridDim.y * ROPE_WARPS;
+    for (int32_t b = warp; b < n_kv_heads * n_blocks; b += n_warps) {
         int32_t head = b / n_blocks, block = b % n_blocks, i = block * 32 + lane;
         const float *k = view.k + ((size_t)row * (size_t)n_kv_heads + (size_t)head) * (size_t)dim;
         char *data = view.layer.k + ((size_t)page * (size_t)n_kv_heads + (size_t)head) * view.layer.k_bytes;
@@ -103,7 +110,8 @@ static __device__ void store_v(const struct store_view &view, int32_t row, int32
 {
     int32_t dim = view.layer.shape.v_dim, n_kv_heads = view.layer.shape.n_kv_heads, n_blocks = (dim + 31) / 32;
     int32_t lane = (int32_t)threadIdx.x % CUDA_WARP;
-    for (int32_t b = (int32_t)threadIdx.x / CUDA_WARP; b < n_kv_heads * n_blocks; b += ROPE_THREADS / CUDA_WARP) {
+    int32_t warp = (int32_t)(blockIdx.y * ROPE_THREADS + threadIdx.x) / CUDA_WARP, n_warps = (int32_t)gridDim.y * ROPE_WARPS;
+    for (int32_t b = warp; b < n_kv_heads * n_blocks; b += n_warps) {
         int32_t head = b / n_blocks, block = b % n_blocks, i = block * 32 + lane;
         const float *v = view.v + ((size_t)row * (size_t)n_kv_heads + (size_t)head) * (size_t)dim;
         char *data = view.layer.v + ((size_t)page * (size_t)n_kv_heads + (size_t)head) * view.layer.v_bytes;

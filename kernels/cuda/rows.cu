@@ -4,23 +4,28 @@
  * not a multiple of 4 floats. */
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/cuda_math.h"
+#include "kernels/cuda/cuda_ptx.h"
 
 enum {
     NORM_THREADS = 256,
     NORM_PIECE = 4096, /* columns in shared memory at a time */
+    LINE_FLOATS = 32,  /* of a line of the caches */
     GATE_THREADS = 128
 };
 
 /* Sum of squares of a row by the contract: 16 chains, one a thread, through shared memory so that they wait for nothing else.
  * Every thread of the block calls and gets it. piece: shared, [NORM_PIECE]; total: shared. */
-static __device__ float sum_of_squares(const float *x, int32_t n, float *piece, float *total)
+template <int Width> static __device__ float sum_of_squares(const float *x, int32_t n, float *piece, float *total)
 {
     float lane = 0;
     int32_t t = (int32_t)threadIdx.x;
     for (int32_t first = 0; first < n; first += NORM_PIECE) {
-        int32_t length = n - first < NORM_PIECE ? n - first : NORM_PIECE;
-        for (int32_t i = t; i < length; i += NORM_THREADS) {
-            piece[i] = x[first + i];
+        int32_t length = n - first < NORM_PIECE ? n - first : (int32_t)NORM_PIECE;
+#pragma unroll 4
+        for (int32_t i = t * Width; i < length; i += NORM_THREADS * Width) {
+            float values[Width];
+            cuda_load_floats<Width>(x + first + i, values);
+            cuda_store_floats<Width>(values, piece + i);
         }
         __syncthreads();
         if (t < CUDA_LANES) {
@@ -41,16 +46,19 @@ static __device__ float sum_of_squares(const float *x, int32_t n, float *piece, 
     return *total;
 }
 
-/* Grid: a block a row. */
+/* Grid: a block a row. The weights come from memory while the sum is made. */
 template <int Width>
 static __global__ void __launch_bounds__(NORM_THREADS)
     norm_rows(const float *in, const float *weight, float eps, struct backend_act out)
 {
-    __shared__ float piece[NORM_PIECE];
+    __shared__ __align__(16) float piece[NORM_PIECE];
     __shared__ float total;
     int32_t row = (int32_t)blockIdx.x;
     const float *x = in + (size_t)row * (size_t)out.cols;
-    float ss = sum_of_squares(x, out.cols, piece, &total);
+    for (int32_t i = (int32_t)threadIdx.x * LINE_FLOATS; i < out.cols; i += NORM_THREADS * LINE_FLOATS) {
+        cuda_prefetch(weight + i);
+    }
+    float ss = sum_of_squares<Width>(x, out.cols, piece, &total);
     float s = 1.0f / sqrtf(ss / (float)out.cols + eps);
     for (int32_t first = 0; first < out.cols; first += NORM_THREADS * Width) { /* whole warps go on together */
         int32_t col = first + (int32_t)threadIdx.x * Width;

@@ -35,7 +35,7 @@ static void add_rows(struct attention_case *c, int32_t slot, int32_t first, int3
 static void fill_rows(struct attention_case *c, int kind, uint64_t *seed)
 {
     static const int32_t places[] = {0, 1, 62, 63, 64, 65, 300, 447, 510, 511, 512, 513, 1023, 1500, 3000};
-    static const int32_t starts[] = {0, 1, 30, 64, 490, 512, 1000};
+    static const int32_t starts[] = {0, 1, 40, 490, 500, 505, 1010};
     int32_t next_page = 0, n_places = sizeof places / sizeof *places, n_starts = sizeof starts / sizeof *starts;
     int32_t slots[CASE_SLOTS] = {5, 2, 7, 0, 1, 6, 3, 4}, n_slots = 1 + random_below(seed, 6);
     memset(c->pages, 255, sizeof c->pages);

@@ -67,4 +67,8 @@ template <int N> static inline void cuda_copy_wait(void)
     cuda_host::copy_wait(N);
 }
 
+static inline void cuda_prefetch(const void *)
+{
+}
+
 #endif
