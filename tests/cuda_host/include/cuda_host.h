@@ -39,7 +39,7 @@ void copy_wait(int n_left);
 [[noreturn]] void trap(const char *reason);
 
 extern unsigned char *dynamic_shared; /* [bytes of the launch], 1024-byte aligned */
-extern unsigned int lane_id;             /* of the running thread */
+extern unsigned int lane_id;          /* of the running thread */
 } // namespace cuda_host
 #endif
 

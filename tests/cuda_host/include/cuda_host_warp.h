@@ -122,7 +122,8 @@ template <typename T> static inline T __shfl_up_sync(uint32_t mask, T value, uns
 template <typename T> static inline T __shfl_down_sync(uint32_t mask, T value, unsigned int delta, int width = 32)
 {
     unsigned int place = cuda_host::lane_id & (width - 1u);
-    return cuda_host::take("__shfl_down_sync", mask, value, cuda_host::lane_id + (place + delta < (unsigned int)width ? delta : 0));
+    return cuda_host::take("__shfl_down_sync", mask, value,
+                           cuda_host::lane_id + (place + delta < (unsigned int)width ? delta : 0));
 }
 
 static inline uint32_t __ballot_sync(uint32_t mask, int predicate)
