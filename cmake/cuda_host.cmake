@@ -43,11 +43,10 @@ endfunction()
 # llm_cuda_host_sources(TARGET [RACES]): the target's .cu sources are C++ for the CPU.
 function(llm_cuda_host_sources target)
   cmake_parse_arguments(arg "RACES" "" "" ${ARGN})
-  set(options -xc++ -Wno-unknown-pragmas -Wno-shadow)
   if(arg_RACES AND NOT ENABLE_SANITIZERS)
-    list(APPEND options -fsanitize=thread) # only the calls: its runtime is not linked
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=thread>) # only the calls: its runtime is not linked
   endif()
   get_target_property(sources ${target} SOURCES)
   list(FILTER sources INCLUDE REGEX "[.]cu$")
-  set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${options}")
+  set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas;-Wno-shadow")
 endfunction()
