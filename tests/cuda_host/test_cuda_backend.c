@@ -124,7 +124,7 @@ static void model_free(struct model *m)
 /* The model's weights as the backend wants them. */
 static struct slice slice_on(struct model *m, struct backend *b)
 {
-    struct slice s = {.range = {0, LAYERS, 0, VOCAB, 1}, .layers = m->imported};
+    struct slice s = {.range = {0, LAYERS, 0, VOCAB, 1, 1}, .layers = m->imported, .head_type = m->head.weight.dtype};
     for (int i = 0; i < LAYERS; i++) {
         const struct layer_weights *w = &m->weights[i];
         m->imported[i] = (struct layer_weights){.attn_norm = import(b, w->attn_norm, BACKEND_VECTOR),
@@ -138,7 +138,7 @@ static struct slice slice_on(struct model *m, struct backend *b)
                                                 .down = import_linear(b, w->down)};
     }
     s.embed = import(b, m->embed, BACKEND_ROWS);
-    s.output_norm = import(b, m->output_norm, BACKEND_VECTOR);
+    s.output_norm = s.head_norm = import(b, m->output_norm, BACKEND_VECTOR);
     s.head = import_linear(b, m->head);
     return s;
 }
@@ -162,7 +162,7 @@ static int32_t step_rows(int step, int32_t *positions, int32_t *slots, int32_t *
     return n;
 }
 
-/* out: [FLOATS] hidden and logits of every step. */
+/* out: [FLOATS] what the segment leaves (hidden, or rows packed for the head) and logits of every step. */
 static void run_steps(struct model *m, struct backend *b, float *out)
 {
     struct segment_options options = {ROWS, SLOTS * PAGES, KV_F16, KV_Q8_0};
