@@ -193,10 +193,14 @@ static __device__ __forceinline__ void cuda_fragment(const struct cuda_piece<T, 
     }
 }
 
-/* Byte j of a word as a number, from which `less` is taken: the byte below the bits of 2^23. */
-static __device__ __forceinline__ float cuda_byte_to_float(uint32_t word, int j, float less)
+/* Byte j of a word as a number. */
+static __device__ __forceinline__ float cuda_byte_to_float(uint32_t word, int j)
 {
-    return __uint_as_float(__byte_perm(word, 0x4b000000, 0x7650 | j)) - (8388608.0f + less);
+    return (float)(int32_t)__byte_perm(word, 0, 0x4440 | j);
+}
+static __device__ __forceinline__ float cuda_signed_byte_to_float(uint32_t word, int j)
+{
+    return (float)(int8_t)(word >> (8 * j));
 }
 
 static __device__ __forceinline__ float cuda_half_of(uint32_t halves, int i)
@@ -235,14 +239,13 @@ static __device__ __forceinline__ void cuda_scales_of(const struct cuda_piece<T,
             if constexpr (P::has_min) {
                 out->minus_m[row] = cuda_half_of(s[j % BLOCKS * P::block_scales + 1], row);
             }
-        } else if constexpr (P::halves) { /* a signed byte s: (s + 128) - 128 */
-            uint32_t bytes = s[j / 2 * 2 + row] ^ 0x80808080u;
+        } else if constexpr (P::halves) {
             float d = cuda_half_of(s[4], row);
-            out->d[0][row] = d * cuda_byte_to_float(bytes, j % 2 * 2, 128);
-            out->d[1][row] = d * cuda_byte_to_float(bytes, j % 2 * 2 + 1, 128);
+            out->d[0][row] = d * cuda_signed_byte_to_float(s[j / 2 * 2 + row], j % 2 * 2);
+            out->d[1][row] = d * cuda_signed_byte_to_float(s[j / 2 * 2 + row], j % 2 * 2 + 1);
         } else {
-            out->d[0][row] = cuda_half_of(s[6], row) * cuda_byte_to_float(s[row], j, 0);
-            out->minus_m[row] = -cuda_half_of(s[7], row) * cuda_byte_to_float(s[2 + row], j, 0);
+            out->d[0][row] = cuda_half_of(s[6], row) * cuda_byte_to_float(s[row], j);
+            out->minus_m[row] = -cuda_half_of(s[7], row) * cuda_byte_to_float(s[2 + row], j);
         }
     }
 }
