@@ -69,11 +69,11 @@ static __device__ __forceinline__ void cuda_product_store(const struct cuda_prod
 
 /* CUDA_PIECE blocks of 8 * N_TILES activation rows, a tile being eight of them. Rows that are not read, and blocks behind the
  * last, hold anything: a row meets no other, and blocks that are none are left out. */
-template <int N_TILES> struct __align__(16) cuda_stage {
+template <int N_TILES> struct cuda_stage {
     struct {
-        uint8_t q[N_TILES][2][8][16]; /* [tile][half of the columns][row][column] */
-        float x[4 * N_TILES][4];      /* [pair of rows][their d, their sums] */
-        uint8_t apart[32];            /* so that the four blocks of a row lie in different banks */
+        alignas(16) uint8_t q[N_TILES][2][8][16]; /* [tile][half of the columns][row][column] */
+        float x[4 * N_TILES][4];                  /* [pair of rows][their d, their sums] */
+        uint8_t apart[32];                        /* so that the four blocks of a row lie in different banks */
     } blocks[CUDA_PIECE];
 };
 
