@@ -1,8 +1,8 @@
 /* Products of more than eight activation rows with packed weights. SPDX-License-Identifier: MIT
  *
  * A block multiplies N_TILES panels, one a warp, with 8 * N_TILES activation rows: 2 up to sixteen rows, 4 up to 32, 8 beyond.
- * The warps share the activations, which come through two stages of four blocks of 32 columns; each reads its weights one piece
- * ahead, straight into registers, and keeps the accumulators of all its outputs. Few rows: bound by the weights' bytes; many: by
+ * The warps share the activations, which come through two stages of four blocks of 32 columns; each reads its weights some
+ * blocks ahead, straight into registers, and keeps the accumulators of all its outputs. Few rows: bound by the weights' bytes; many: by
  * the float steps of the contract (three instructions for each of the four outputs that a lane has of a product). grid: (tiles of
  * activation rows, groups of panels of all matrices), rows first, so that neighbours find the weights in L2; block: 32 * N_TILES.
  */
@@ -57,8 +57,8 @@ static __device__ __forceinline__ void multiply_piece(const uint8_t *panel, int3
     cuda_scales_ready(piece, w);
 #pragma unroll
     for (int j = 0; j < CUDA_PIECE; j++) {
-        if (piece * CUDA_PIECE + j >=
-            n_blocks) { /* that all K types pass keeps the schedules of blocks apart, and registers free */
+        /* K types never leave here, but the branch keeps ptxas from mixing the blocks, for which registers would not do. */
+        if (piece * CUDA_PIECE + j >= n_blocks) {
             return;
         }
         struct cuda_scales scales;
