@@ -2,9 +2,10 @@
  *
  * A block multiplies N_TILES panels, one a warp, with 8 * N_TILES activation rows: 2 up to sixteen rows, 4 up to 32, 8 beyond.
  * The warps share the activations, which come through two stages of four blocks of 32 columns; each reads its weights some
- * blocks ahead, straight into registers, and keeps the accumulators of all its outputs. Few rows: bound by the weights' bytes; many: by
- * the float steps of the contract (three instructions for each of the four outputs that a lane has of a product). grid: (tiles of
- * activation rows, groups of panels of all matrices), rows first, so that neighbours find the weights in L2; block: 32 * N_TILES.
+ * blocks ahead, straight into registers, and keeps the accumulators of all its outputs. Few rows: bound by the weights' bytes;
+ * many: by the float steps of the contract (three instructions for each of the four outputs that a lane has of a product). grid:
+ * (tiles of activation rows, groups of panels of all matrices), rows first, so that neighbours find the weights in L2; block: 32
+ * * N_TILES.
  */
 #include "kernels/cuda/cuda_matmul.h"
 
