@@ -3,7 +3,7 @@
  *
  * Scores and weighted values are two products of small matrices, each thread with 8 queries times 4 positions, then 8 queries
  * times 4 to 16 dimensions, in registers, every sum in the contract's order. Keys and values pass through shared memory as f32, 4
- * KB at a time; the next piece is on its way to registers meanwhile. Limited by fma: 35 of 43 instructions are. */
+ * KB at a time; the next piece is on its way to registers meanwhile. Limited by fma, two of three instructions. */
 #include "kernels/cuda/cuda_attention.h"
 #include "kernels/cuda/cuda_kv_run.h"
 
@@ -60,6 +60,24 @@ static __device__ __forceinline__ void store_piece(kv_type type, const struct cu
     __syncthreads();
 }
 
+/* s += the products of 8 dimensions of a thread's queries and positions. */
+static __device__ __forceinline__ void add_products(const float *queries, const float *keys, float s[TILE_HIGH][TILE_WIDE])
+{
+#pragma unroll
+    for (int i = 0; i < CUDA_KV_RUN; i++) {
+        float q[TILE_HIGH], k[TILE_WIDE];
+        cuda_load_floats<TILE_HIGH>(queries + i * CUDA_TILE_QUERIES, q);
+        cuda_load_floats<TILE_WIDE>(keys + i * KV_PAGE, k);
+#pragma unroll
+        for (int h = 0; h < TILE_HIGH; h++) {
+#pragma unroll
+            for (int w = 0; w < TILE_WIDE; w++) {
+                s[h][w] = fmaf(q[h], k[w], s[h][w]);
+            }
+        }
+    }
+}
+
 /* Scores of the tile's queries with a page of keys into tile.p. */
 static __device__ __forceinline__ void score_page(const struct cuda_attention_view &view, const struct tile &tile,
                                                   const struct tile_place &place, int32_t index)
@@ -74,18 +92,9 @@ static __device__ __forceinline__ void score_page(const struct cuda_attention_vi
         store_piece(view.k_type, runs, tile.piece);
         fetch_piece(load, (first + PIECE_DIMS) * KV_PAGE, end, runs);
         int32_t n = k_dim - first < PIECE_DIMS ? k_dim - first : (int32_t)PIECE_DIMS;
-#pragma unroll 8
-        for (int32_t i = 0; i < n; i++) {
-            float q[TILE_HIGH], k[TILE_WIDE];
-            cuda_load_floats<TILE_HIGH>(tile.q + (first + i) * CUDA_TILE_QUERIES + place.high * TILE_HIGH, q);
-            cuda_load_floats<TILE_WIDE>(tile.piece + i * KV_PAGE + place.wide * TILE_WIDE, k);
-#pragma unroll
-            for (int h = 0; h < TILE_HIGH; h++) {
-#pragma unroll
-                for (int w = 0; w < TILE_WIDE; w++) {
-                    s[h][w] = fmaf(q[h], k[w], s[h][w]);
-                }
-            }
+        for (int32_t i = 0; i < n; i += CUDA_KV_RUN) {
+            const float *q = tile.q + (first + i) * CUDA_TILE_QUERIES + place.high * TILE_HIGH;
+            add_products(q, tile.piece + i * KV_PAGE + place.wide * TILE_WIDE, s);
         }
     }
 #pragma unroll
@@ -177,7 +186,7 @@ static __device__ __forceinline__ void add_page(const struct cuda_attention_view
             fetch_piece(load, (at + DEEP) * v_dim, (at + 2 * DEEP) * v_dim, runs);
         }
         const float *weights = tile.p + at * WEIGHT_STRIDE + high, *values = tile.piece + place.wide * TILE_WIDE;
-        int32_t deep = n - at < DEEP ? n - at : (int32_t)DEEP;
+        int32_t deep = Masked && n - at < DEEP ? n - at : (int32_t)DEEP; /* a page that all see whole has no rest */
 #pragma unroll 4
         for (int32_t j = 0; j < deep; j++) {
             add_position<Columns, Masked>(weights + j * WEIGHT_STRIDE, values + j * v_dim, at + j, visible, o);
@@ -185,13 +194,21 @@ static __device__ __forceinline__ void add_page(const struct cuda_attention_view
     }
 }
 
-/* Takes the group that begins at position `first` into what result has of those before; the last one of a query divides. */
+/* Where a thread's dimensions of query i and a column are in the result. */
+static __device__ __forceinline__ float *result_place(const struct cuda_attention_view &view, const struct tile &tile,
+                                                      const struct tile_place &place, int32_t i, int32_t column, float *result)
+{
+    size_t query = (size_t)(tile.row + i / tile.heads) * (size_t)view.n_heads + (size_t)(tile.first_head + i % tile.heads);
+    return result + query * (size_t)view.layer.shape.v_dim + (size_t)(column * TILE_COLUMN + place.wide * TILE_WIDE);
+}
+
+/* Takes the group that begins at position `first` into what result has of those before, not yet divided. */
 template <int Columns>
 static __device__ __forceinline__ void combine_group(const struct cuda_attention_view &view, const struct tile &tile,
                                                      const struct tile_place &place, int32_t first, float *result,
                                                      const float o[TILE_HIGH][TILE_WIDE * Columns])
 {
-    int32_t t = (int32_t)threadIdx.x, v_dim = view.layer.shape.v_dim;
+    int32_t t = (int32_t)threadIdx.x;
     if (t < CUDA_TILE_QUERIES && tile.visible[t] > first) {
         float most = fmaxf(tile.all_m[t], tile.m[t]);
         tile.a[t] = cuda_correction(tile.all_m[t], most);
@@ -202,17 +219,12 @@ static __device__ __forceinline__ void combine_group(const struct cuda_attention
     __syncthreads();
 #pragma unroll
     for (int h = 0; h < TILE_HIGH; h++) {
-        int32_t i = place.high * TILE_HIGH + h, last = tile.visible[i] <= first + CUDA_GROUP_POSITIONS;
-        if (tile.visible[i] <= first) {
-            continue;
-        }
-        size_t query = (size_t)(tile.row + i / tile.heads) * (size_t)view.n_heads + (size_t)(tile.first_head + i % tile.heads);
-        float a = tile.a[i], b = tile.b[i], l = tile.all_l[i];
+        int32_t i = place.high * TILE_HIGH + h;
+        float a = tile.a[i], b = tile.b[i];
 #pragma unroll
         for (int c = 0; c < Columns; c++) {
-            int32_t d = c * TILE_COLUMN + place.wide * TILE_WIDE;
-            float *to = result + query * (size_t)v_dim + (size_t)d, all[TILE_WIDE] = {};
-            if (d >= v_dim) {
+            float *to = result_place(view, tile, place, i, c, result), all[TILE_WIDE] = {};
+            if (tile.visible[i] <= first || c * TILE_COLUMN + place.wide * TILE_WIDE >= view.layer.shape.v_dim) {
                 continue;
             }
             if (first > 0) {
@@ -221,7 +233,23 @@ static __device__ __forceinline__ void combine_group(const struct cuda_attention
 #pragma unroll
             for (int e = 0; e < TILE_WIDE; e++) {
                 all[e] = fmaf(all[e], a, o[h][c * TILE_WIDE + e] * b);
-                all[e] = last ? all[e] / l : all[e];
+            }
+            cuda_store_floats<TILE_WIDE>(all, to);
+        }
+    }
+}
+
+/* Divides what the thread itself has written. */
+static __device__ void finish_tile(const struct cuda_attention_view &view, const struct tile &tile,
+                                   const struct tile_place &place, float *result)
+{
+    for (int32_t i = place.high * TILE_HIGH; i < (place.high + 1) * TILE_HIGH && i < tile.n; i++) {
+        for (int32_t c = 0; c * TILE_COLUMN + place.wide * TILE_WIDE < view.layer.shape.v_dim; c++) {
+            float *to = result_place(view, tile, place, i, c, result), all[TILE_WIDE];
+            cuda_load_floats<TILE_WIDE>(to, all);
+#pragma unroll
+            for (int e = 0; e < TILE_WIDE; e++) {
+                all[e] = all[e] / tile.all_l[i];
             }
             cuda_store_floats<TILE_WIDE>(all, to);
         }
@@ -330,6 +358,7 @@ static __global__ void __launch_bounds__(TILE_THREADS, Columns > 1 ? 4 : 5)
         }
         combine_group<Columns>(view, tile, place, group, result, o);
     }
+    finish_tile(view, tile, place, result);
 }
 
 int cuda_attend_tile_fits(const struct kv_layer_shape *shape)
