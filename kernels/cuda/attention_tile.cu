@@ -21,7 +21,7 @@ static_assert(PIECE_FLOATS == 2 * TILE_THREADS * CUDA_KV_RUN, "two runs a thread
 /* One block's queries: those of heads [first_head, first_head + heads) of rows [row, row + n / heads), and its shared memory. */
 struct tile {
     int32_t row, slot, kv_head, first_head, heads, n;
-    int32_t least, most;  /* positions that the first and the last of them see */
+    int32_t least, most;  /* positions that any of them sees at least and at most */
     float *q;             /* [k_dim][32] */
     float *p;             /* [64][WEIGHT_STRIDE] scores of a page, then weights */
     float *piece;         /* [PIECE_FLOATS] */
@@ -256,9 +256,9 @@ static __device__ void finish_tile(const struct cuda_attention_view &view, const
     }
 }
 
-/* The block's queries; 0 when it has none: another block has its row, or nobody. Rows are taken from the last one on, which sees
- * most. */
-static __device__ int find_tile(const struct cuda_attention_view &view, struct tile *tile)
+/* The block's queries; 0 when it has none: another block has its row, or another kernel, or nobody. Rows are taken from the last
+ * one on, which sees most. */
+static __device__ int find_tile(const struct cuda_attention_view &view, int32_t lone_queries, struct tile *tile)
 {
     int32_t n_parts = (view.heads + CUDA_TILE_QUERIES - 1) / CUDA_TILE_QUERIES, part = (int32_t)blockIdx.y % n_parts;
     int32_t left = view.heads - part * CUDA_TILE_QUERIES;
@@ -267,22 +267,21 @@ static __device__ int find_tile(const struct cuda_attention_view &view, struct t
     tile->first_head = tile->kv_head * view.heads + part * CUDA_TILE_QUERIES;
     tile->row = (int32_t)(gridDim.x - 1 - blockIdx.x);
     tile->slot = view.rows.slots[tile->row];
-    int32_t most_rows = CUDA_TILE_QUERIES / view.heads;
-    most_rows = most_rows < 1 ? 1 : most_rows;
-    int32_t before = tile->row % most_rows;
-    if (tile->slot < 0 || (before > 0 && view.rows.slots[tile->row - 1] == tile->slot)) {
+    if (tile->slot < 0) {
         return 0;
     }
-    int32_t n_rows = 0, end = view.rows.n - tile->row;
-    end = most_rows - before < end ? most_rows - before : end;
+    struct cuda_tile_rows rows = cuda_find_tile_rows(view, tile->row);
+    if (rows.first != tile->row || rows.n * view.heads <= lone_queries) {
+        return 0;
+    }
+    tile->n = rows.n * tile->heads;
     tile->least = INT32_MAX;
     tile->most = 0;
-    for (; n_rows < end && view.rows.slots[tile->row + n_rows] == tile->slot; n_rows++) {
-        int32_t n_visible = view.rows.positions[tile->row + n_rows] + 1;
+    for (int32_t r = rows.first; r < rows.first + rows.n; r++) {
+        int32_t n_visible = view.rows.positions[r] + 1;
         tile->least = n_visible < tile->least ? n_visible : tile->least;
         tile->most = n_visible > tile->most ? n_visible : tile->most;
     }
-    tile->n = n_rows * tile->heads;
     return 1;
 }
 
@@ -329,11 +328,11 @@ static __device__ void start_tile(const struct cuda_attention_view &view, const 
  * each. */
 template <int Columns>
 static __global__ void __launch_bounds__(TILE_THREADS, Columns > 1 ? 4 : 5)
-    attend_tile(struct cuda_attention_view view, float *result)
+    attend_tile(struct cuda_attention_view view, int32_t lone_queries, float *result)
 {
     CUDA_DYNAMIC_SHARED(shared);
     struct tile tile;
-    if (!find_tile(view, &tile)) {
+    if (!find_tile(view, lone_queries, &tile)) {
         return;
     }
     place_tile(&tile, (float *)shared, view.layer.shape.k_dim);
@@ -367,14 +366,14 @@ int cuda_attend_tile_fits(const struct kv_layer_shape *shape)
            shape->v_dim <= CUDA_TILE_MOST_DIM;
 }
 
-void cuda_attend_tile(cudaStream_t stream, const struct cuda_attention_view *view, float *result)
+void cuda_attend_tile(cudaStream_t stream, const struct cuda_attention_view *view, int32_t lone_queries, float *result)
 {
-    static void (*const kernels[])(struct cuda_attention_view, float *) = {attend_tile<1>, attend_tile<2>, attend_tile<3>,
-                                                                           attend_tile<4>};
+    static void (*const kernels[])(struct cuda_attention_view, int32_t, float *) = {attend_tile<1>, attend_tile<2>,
+                                                                                    attend_tile<3>, attend_tile<4>};
     const struct kv_layer_shape *shape = &view->layer.shape;
     struct tile tile;
     size_t bytes = place_tile(&tile, NULL, shape->k_dim);
     int32_t n_parts = (view->heads + CUDA_TILE_QUERIES - 1) / CUDA_TILE_QUERIES;
     cuda_launch(kernels[(shape->v_dim - 1) / TILE_COLUMN], dim3((unsigned)view->rows.n, (unsigned)(shape->n_kv_heads * n_parts)),
-                dim3(TILE_THREADS), bytes, stream, *view, result);
+                dim3(TILE_THREADS), bytes, stream, *view, lone_queries, result);
 }
