@@ -55,7 +55,7 @@ template <int NQ, kv_type Type>
 static __device__ __forceinline__ void score_positions(const char *page, int32_t k_dim, int32_t place, const float *q,
                                                        float s[NQ][4])
 {
-    constexpr int AT_ONCE = Type == KV_F32 || NQ > 4 ? 8 : 16; /* loads that registers suffice for */
+    [[maybe_unused]] constexpr int AT_ONCE = Type == KV_F32 || NQ > 4 ? 8 : 16; /* loads that registers suffice for */
     const char *scales = page + (size_t)k_dim * KV_PAGE;
     for (int32_t first = 0; first < k_dim; first += CUDA_Q8_BLOCK) {
         float d[4];
@@ -180,7 +180,7 @@ template <int NQ, kv_type Type>
 static __device__ __forceinline__ void add_page(const char *page, int32_t v_dim, int32_t d, int32_t n, const float *p,
                                                 float o[NQ])
 {
-    constexpr int AT_ONCE = Type == KV_Q8_0 || NQ > 4 ? 8 : 16; /* as for keys; q8_0 takes two */
+    [[maybe_unused]] constexpr int AT_ONCE = Type == KV_Q8_0 || NQ > 4 ? 8 : 16; /* as for keys; q8_0 takes two */
 #pragma unroll AT_ONCE
     for (int32_t j = 0; j < n; j++) {
         float value = load_value<Type>(page, v_dim, j, d), w[NQ];
