@@ -18,8 +18,8 @@ struct gpu_device {
     int32_t index;        /* CUDA's number */
     int32_t major, minor; /* compute capability: sm_87 is 8, 7 */
     int32_t n_multiprocessors;
-    int32_t integrated; /* 1: its memory is the machine's */
-    uint64_t total_bytes, free_bytes;
+    int32_t integrated;                    /* 1: its memory is the machine's */
+    uint64_t total_bytes, free_bytes;      /* free: 0 until gpu_ask_memory */
     int32_t clock_khz;                     /* of the multiprocessors, 0: not known */
     int32_t memory_clock_khz, memory_bits; /* of the memory and of the way to it, 0: not known */
 };
@@ -27,9 +27,11 @@ struct gpu_device {
 /* "CUDA 13.0 for sm 87 90 110", or "built without CUDA". */
 const char *gpu_build_text(void);
 
-/* The GPUs that this program has code for or not, in CUDA's order. -1 with *err when there is none to be used: no CUDA in this
- * build, no driver, one that is too old, no GPU. */
+/* All GPUs, in CUDA's order, looked at without being used. -1 with *err when there is none: no CUDA in this build, no driver,
+ * one that is too old, no GPU. */
 int gpu_list(struct gpu_device devices[GPU_MAX], int32_t *n, struct error *err);
+/* Begins to use the GPU, which takes some of its memory, and says what is free then. */
+int gpu_ask_memory(struct gpu_device *device, struct error *err);
 
 /* Which of n devices rank local_rank of this machine takes: wanted (a CUDA number), or with wanted < 0 the ranks take turns. */
 int gpu_choose(const struct gpu_device *devices, int32_t n, int32_t local_rank, int32_t wanted, struct gpu_device *out,
@@ -52,12 +54,15 @@ int backend_cuda_create(struct backend **out, const struct cuda_options *options
 /* Bytes that a matrix takes in the GPU's memory. */
 uint64_t backend_cuda_matrix_bytes(enum dtype type, int64_t rows, int64_t cols);
 /* Bytes that the backend takes besides weights, KV pages and what act_create and alloc are asked for: page tables, memory of
- * attention over such layers, what weights pass through. */
+ * attention over such layers, what weights pass through, what is lost to rounding. */
 uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct kv_layer_shape *layers, int32_t n_layers);
-/* Bytes of GPU memory that a backend has taken so far. */
-uint64_t backend_cuda_taken_bytes(const struct backend *backend);
-/* Steps that it has replayed from a recording. */
-uint64_t backend_cuda_replays(const struct backend *backend);
+
+/* What a backend has taken and done so far. */
+struct cuda_counts {
+    uint64_t bytes;              /* of GPU memory */
+    uint64_t n_short, n_replays; /* steps that could be recorded, and those of them that were one graph launch */
+};
+struct cuda_counts backend_cuda_counts(const struct backend *backend);
 
 #ifdef __cplusplus
 }

@@ -163,7 +163,7 @@ template <int NQ> static __device__ void weigh_group(const struct split_block &b
 template <kv_type Type>
 static __device__ __forceinline__ float load_value(const char *page, int32_t v_dim, int32_t position, int32_t d)
 {
-    size_t place = (size_t)(position * v_dim + d);
+    size_t place = (size_t)position * (size_t)v_dim + (size_t)d;
     if constexpr (Type == KV_F32) {
         return ((const float *)page)[place];
     } else if constexpr (Type == KV_F16) {

@@ -15,7 +15,7 @@
 #include "kernels/cuda/cuda_common.h"
 
 enum {
-    CUDA_PANEL = 16,   /* weight rows a panel, as in kernels/README.md, "Packed weights" */
+    CUDA_PANEL = 16,    /* weight rows a panel, as in kernels/README.md, "Packed weights" */
     CUDA_Q8_BLOCK = 32, /* columns that share a scale of the activations */
     CUDA_RECORDED_ROWS = BACKEND_REPLAY_ROWS
 };

@@ -100,7 +100,6 @@ static int describe(int index, struct gpu_device *out, struct error *err)
     cudaDeviceProp properties;
     cudaError_t status = cudaGetDeviceProperties(&properties, index);
     memset(out, 0, sizeof *out);
-    status = status == cudaSuccess ? cudaSetDevice(index) : status;
     if (status != cudaSuccess) {
         return cuda_refuse(status, "looking at a GPU", err);
     }
@@ -111,7 +110,6 @@ static int describe(int index, struct gpu_device *out, struct error *err)
     out->n_multiprocessors = properties.multiProcessorCount;
     out->integrated = properties.integrated;
     out->total_bytes = properties.totalGlobalMem;
-    out->free_bytes = cuda_free_bytes(out);
     out->clock_khz = attribute(cudaDevAttrClockRate, index);
     out->memory_clock_khz = attribute(cudaDevAttrMemoryClockRate, index);
     out->memory_bits = attribute(cudaDevAttrGlobalMemoryBusWidth, index);
@@ -135,6 +133,17 @@ int gpu_list(struct gpu_device devices[GPU_MAX], int32_t *n, struct error *err)
     return 0;
 }
 
+int gpu_ask_memory(struct gpu_device *device, struct error *err)
+{
+    char text[2 * GPU_NAME];
+    size_t free_bytes = 0, total = 0;
+    cudaError_t status = cudaSetDevice(device->index);
+    status = status == cudaSuccess ? cudaMemGetInfo(&free_bytes, &total) : status;
+    gpu_text(device, text, sizeof text);
+    device->free_bytes = status == cudaSuccess ? cuda_free_bytes(device) : 0;
+    return status == cudaSuccess ? 0 : cuda_refuse(status, text, err);
+}
+
 /* Any kernel will do to ask whether there is code for the GPU. */
 __global__ static void probe_kernel(void)
 {
@@ -152,7 +161,7 @@ int cuda_device_open(int32_t index, struct gpu_device *out, struct error *err)
     if (index < 0 || index >= count) {
         return error_set(err, "there is no GPU %d: this machine has %d", index, count);
     }
-    if (describe(index, out, err)) {
+    if (describe(index, out, err) || gpu_ask_memory(out, err)) {
         return -1;
     }
     status = cudaFuncGetAttributes(&attributes, (const void *)probe_kernel);

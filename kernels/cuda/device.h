@@ -14,7 +14,8 @@ void cuda_check(cudaError_t status, const char *what);
 /* What device `index` is, and whether this program has code for it. */
 int cuda_device_open(int32_t index, struct gpu_device *out, struct error *err);
 
-/* Bytes that can be had: on a GPU that shares the machine's memory what the system can give away, page cache included. */
+/* Bytes that can be had: on a GPU that shares the machine's memory what the system can give away, page cache included. The
+ * GPU is the one in use. */
 uint64_t cuda_free_bytes(const struct gpu_device *device);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "kernels/cuda/backend_private.h"
 
-enum { CHUNK_BYTES = 64 << 20, GRAIN_BYTES = 2 << 20 /* of cudaMalloc itself */, ALIGN_BYTES = 256 };
+enum { CHUNK_BYTES = CUDA_CHUNK_BYTES, GRAIN_BYTES = 2 << 20 /* of cudaMalloc itself */, ALIGN_BYTES = 256 };
 
 static uint64_t round_up(uint64_t bytes, uint64_t to)
 {

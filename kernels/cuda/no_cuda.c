@@ -17,6 +17,12 @@ int gpu_list(struct gpu_device devices[GPU_MAX], int32_t *n, struct error *err)
     return error_set(err, "%s", refusal);
 }
 
+int gpu_ask_memory(struct gpu_device *device, struct error *err)
+{
+    (void)device;
+    return error_set(err, "%s", refusal);
+}
+
 int backend_cuda_create(struct backend **out, const struct cuda_options *options, struct error *err)
 {
     (void)options;
@@ -37,14 +43,8 @@ uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct
     return 0;
 }
 
-uint64_t backend_cuda_replays(const struct backend *backend)
+struct cuda_counts backend_cuda_counts(const struct backend *backend)
 {
     (void)backend;
-    return 0;
-}
-
-uint64_t backend_cuda_taken_bytes(const struct backend *backend)
-{
-    (void)backend;
-    return 0;
+    return (struct cuda_counts){0};
 }

@@ -102,7 +102,8 @@ static __device__ void store_k(const struct store_view &view, const struct rope_
         char *data = view.layer.k + ((size_t)page * (size_t)n_kv_heads + (size_t)head) * view.layer.k_bytes;
         uint16_t *scales = (uint16_t *)(data + (size_t)dim * KV_PAGE);
         float x = i < dim ? rotated(view, table, k, i) : 0.0f;
-        store_value(view.k_type, x, i, dim, data, (size_t)(i * KV_PAGE + place), scales, (size_t)(block * KV_PAGE + place));
+        store_value(view.k_type, x, i, dim, data, (size_t)i * KV_PAGE + (size_t)place, scales,
+                    (size_t)block * KV_PAGE + (size_t)place);
     }
 }
 
@@ -117,7 +118,8 @@ static __device__ void store_v(const struct store_view &view, int32_t row, int32
         char *data = view.layer.v + ((size_t)page * (size_t)n_kv_heads + (size_t)head) * view.layer.v_bytes;
         uint16_t *scales = (uint16_t *)(data + (size_t)dim * KV_PAGE);
         float x = i < dim ? v[i] : 0.0f;
-        store_value(view.v_type, x, i, dim, data, (size_t)(place * dim + i), scales, (size_t)(place * n_blocks + block));
+        store_value(view.v_type, x, i, dim, data, (size_t)place * (size_t)dim + (size_t)i, scales,
+                    (size_t)place * (size_t)n_blocks + (size_t)block);
     }
 }
 

@@ -194,7 +194,7 @@ static float *run_copies(struct backend *b, uint64_t seed, size_t *n, char text[
     int32_t n_rows = random_rows_count(&seed), tokens[CHECK_MAX_ROWS];
     size_t n_embed = (size_t)n_rows * COLS, extra = random_below(&seed, 16) ? (size_t)random_below(&seed, 3000) : 2200001;
     void *data = malloc(VOCAB * dtype_row_bytes(type, COLS));
-    float *out = malloc((n_embed + extra) * sizeof *out), *host = malloc(extra * sizeof *host + 1);
+    float *out = malloc((2 * n_embed + extra) * sizeof *out), *host = malloc(extra * sizeof *host + 1);
     fill_weights(type, WEIGHTS_ORDINARY, VOCAB * COLS, data, &seed);
     for (size_t i = 0; i < extra; i++) {
         host[i] = (float)i;
@@ -204,13 +204,17 @@ static float *run_copies(struct backend *b, uint64_t seed, size_t *n, char text[
     }
     struct tensor table = import(b, type, VOCAB, COLS, data, BACKEND_ROWS);
     struct backend_rows rows = {.n_rows = n_rows, .tokens = tokens};
-    float *hidden = floats(b, n_embed), *other = floats(b, extra + 1);
+    float *hidden = floats(b, 2 * n_embed), *other = floats(b, extra + 1);
     b->ops->step_begin(b, &rows);
     b->ops->embed(b, &table, 1.5f, hidden);
+    /* The next step begins before anybody has waited for this one. */
+    tokens[0] = random_below(&seed, VOCAB);
+    b->ops->step_begin(b, &rows);
+    b->ops->embed(b, &table, 0.5f, hidden + n_embed);
     b->ops->upload(b, other + 1, host, extra);
-    b->ops->download(b, out, hidden, n_embed);
-    b->ops->download(b, out + n_embed, other + 1, extra);
-    *n = n_embed + extra;
+    b->ops->download(b, out, hidden, 2 * n_embed);
+    b->ops->download(b, out + 2 * n_embed, other + 1, extra);
+    *n = 2 * n_embed + extra;
     free(data);
     free(host);
     snprintf(text, 160, "%s, %d rows, %zu floats", dtype_info(type)->name, n_rows, extra);

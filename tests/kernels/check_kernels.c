@@ -1,9 +1,9 @@
 /* Compares every table of inner loops that this machine can run with the scalar reference, bit for bit. SPDX-License-Identifier:
  * MIT
  *
- * check_kernels [--device cpu|cuda] [--isa NAME] [--seed N] [--bench]
+ * check_kernels [--device cpu|cuda] [--isa NAME] [--seed N] [--bench] [--cases N]
  * --isa: that table only. --bench: no comparison; prints GB/s and Gmac/s of one thread (warmed up, median of several runs).
- * --device cuda: the GPU's operations against the CPU backend's scalar reference. */
+ * --device cuda: the GPU's operations against the CPU backend's scalar reference, N random cases of each kind. */
 #include "tests/kernels/check_kernels.h"
 
 #include <stdio.h>
@@ -16,18 +16,18 @@
 struct options {
     const char *isa; /* NULL: all */
     uint64_t seed;
-    int bench, cuda;
+    int bench, cuda, n_cases;
 };
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: check_kernels [--device cpu|cuda] [--isa NAME] [--seed N] [--bench]\n");
+    fprintf(stderr, "usage: check_kernels [--device cpu|cuda] [--isa NAME] [--seed N] [--bench] [--cases N]\n");
     exit(2);
 }
 
 static struct options parse(int argc, char **argv)
 {
-    struct options options = {.seed = 1};
+    struct options options = {.seed = 1, .n_cases = 60};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--bench") == 0) {
@@ -37,6 +37,9 @@ static struct options parse(int argc, char **argv)
             i++;
         } else if (value && strcmp(argv[i], "--seed") == 0) {
             options.seed = strtoull(value, NULL, 10) + 1;
+            i++;
+        } else if (value && strcmp(argv[i], "--cases") == 0) {
+            options.n_cases = atoi(value);
             i++;
         } else if (value && strcmp(argv[i], "--device") == 0 && (strcmp(value, "cpu") == 0 || strcmp(value, "cuda") == 0)) {
             options.cuda = strcmp(value, "cuda") == 0;
@@ -81,7 +84,7 @@ static struct backend *make_cuda(void)
     return backend;
 }
 
-static int check_cuda(uint64_t seed)
+static int check_cuda(const struct options *options)
 {
     struct gpu_device devices[GPU_MAX];
     struct error err = {0};
@@ -91,7 +94,7 @@ static int check_cuda(uint64_t seed)
         fprintf(stderr, "skipped: %s\n", err.text);
         return 77;
     }
-    int failed = check_backend(make_cuda, 12, seed);
+    int failed = check_backend(make_cuda, options->n_cases, options->seed);
     gpu_text(&devices[0], text, sizeof text);
     printf("%-14s %s (%s, %s)\n", "cuda", failed ? "DIFFERS from the reference" : "equals the reference", text, gpu_build_text());
     return failed ? 1 : 0;
@@ -103,7 +106,7 @@ int main(int argc, char **argv)
     struct options options = parse(argc, argv);
     int failed = 0, n_run = 0;
     if (options.cuda) {
-        return check_cuda(options.seed);
+        return check_cuda(&options);
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!options.isa || strcmp(options.isa, names[i]) == 0) {

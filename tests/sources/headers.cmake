@@ -1,4 +1,4 @@
-# Every header compiles alone as C; backend.h and what it includes also as C++. SPDX-License-Identifier: MIT
+# Every header compiles alone as C; backend.h, gpu.h and what they include also as C++, as those of CUDA do (for a CPU). SPDX-License-Identifier: MIT
 #   cmake -DROOT=<source folder> -DCC=<C compiler> "-DFLAGS=<compiler flags>" -DMPI=ON|OFF -DPROCESSOR=<of the target>
 #         -DWORK=<scratch folder> -P headers.cmake
 cmake_minimum_required(VERSION 3.22)
@@ -51,6 +51,11 @@ foreach(header IN LISTS headers)
   if(mpi_include AND NOT MPI)
     set(wanted FALSE)
   endif()
+  if(header MATCHES "^kernels/cuda/")
+    set(wanted FALSE)
+    compile(c++ c++17 ${header} -DCUDA_HOST=1 -Wno-unknown-pragmas -I${ROOT}/tests/cuda_host/include)
+    math(EXPR n_compiled "${n_compiled} + 1")
+  endif()
   foreach(rule IN LISTS intrinsics)
     string(REGEX MATCH "^([^:]+):([^:]+):(.*)$" unused "${rule}")
     set(processors "${CMAKE_MATCH_2}")
@@ -69,9 +74,9 @@ foreach(header IN LISTS headers)
 endforeach()
 
 set(shared)
-with_includes(kernels/backend.h shared)
+with_includes(kernels/gpu.h shared)
 foreach(header IN LISTS shared)
   compile(c++ c++17 ${header})
 endforeach()
 list(LENGTH shared n_shared)
-message(STATUS "${n_compiled} of ${n_headers} headers as C, ${n_shared} as C++")
+message(STATUS "${n_compiled} of ${n_headers} headers, ${n_shared} of them as C and C++")

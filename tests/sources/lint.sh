@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 build=${1:?usage: lint.sh BUILD}
 failed=0
 
-mapfile -t c_files < <(git ls-files '*.c' '*.h')
+mapfile -t c_files < <(git ls-files '*.c' '*.h' '*.cu' '*.cpp')
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 mapfile -t compiled < <(python3 -c 'import json, sys; print(*sorted({e["file"] for e in json.load(open(sys.argv[1]))}), sep="\n")' \
     "$build/compile_commands.json" | grep -v -e "/tests/" -e "^$PWD/build")

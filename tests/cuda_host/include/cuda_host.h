@@ -23,7 +23,8 @@ void cuda_host_seed(uint64_t seed);
 namespace cuda_host
 {
 /* Every lane named in mask brings its data; when all have come, evaluate is called once with the lanes' data (NULL where the mask
- * has no lane), then they go on. */
+ * has no lane), then they go on. Without evaluate: __syncwarp,
+ * which orders accesses to memory too. */
 using evaluate_fn = void (*)(void *const lanes[32], uint32_t mask);
 void warp(const char *name, uint32_t mask, evaluate_fn evaluate, void *data);
 /* All threads of the block; returns for how many of them value is not 0. */
@@ -39,7 +40,7 @@ void copy_wait(int n_left);
 [[noreturn]] void trap(const char *reason);
 
 extern unsigned char *dynamic_shared; /* [bytes of the launch], 1024-byte aligned */
-extern unsigned int lane_id;             /* of the running thread */
+extern unsigned int lane_id;          /* of the running thread */
 } // namespace cuda_host
 #endif
 

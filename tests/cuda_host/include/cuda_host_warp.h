@@ -97,8 +97,7 @@ struct bits_and {
 
 static inline void __syncwarp(uint32_t mask = 0xFFFFFFFF)
 {
-    cuda_host::warp(
-        "__syncwarp", mask, [](void *const[32], uint32_t) {}, nullptr);
+    cuda_host::warp("__syncwarp", mask, nullptr, nullptr);
 }
 
 template <typename T> static inline T __shfl_sync(uint32_t mask, T value, int source, int width = 32)
@@ -122,7 +121,8 @@ template <typename T> static inline T __shfl_up_sync(uint32_t mask, T value, uns
 template <typename T> static inline T __shfl_down_sync(uint32_t mask, T value, unsigned int delta, int width = 32)
 {
     unsigned int place = cuda_host::lane_id & (width - 1u);
-    return cuda_host::take("__shfl_down_sync", mask, value, cuda_host::lane_id + (place + delta < (unsigned int)width ? delta : 0));
+    return cuda_host::take("__shfl_down_sync", mask, value,
+                           cuda_host::lane_id + (place + delta < (unsigned int)width ? delta : 0));
 }
 
 static inline uint32_t __ballot_sync(uint32_t mask, int predicate)
