@@ -2,8 +2,9 @@
 """Writes GGUF files that hold a well-known model's shape and no weights: for simulation (--device sim:BOARD) and planning.
 SPDX-License-Identifier: MIT
 
-    make_shape.py SHAPE TYPE FILE.gguf       one file, some kilobytes
-    make_shape.py --list                     the shapes and types there are
+    make_shape.py SHAPE TYPE FILE.gguf           one file, some kilobytes
+    make_shape.py --zeros SHAPE TYPE FILE.gguf   with a weight of zero everywhere: real steps at real speed, the text means nothing
+    make_shape.py --list                         the shapes and types there are
 
 The tensor directory is that of a real file of this type, with llama.cpp's choice of types: q4_k_m keeps the output matrix,
 attn_v and ffn_down of some layers in Q6_K. Source: llama.cpp, src/llama-quant.cpp. The shapes are those of the models' own
@@ -100,7 +101,7 @@ def metadata(name, shape, kind):
     return len(values), out
 
 
-def write(name, kind, path):
+def write(name, kind, path, zeros=False):
     shape = SHAPES[name]
     directory, offset, n = b"", 0, 0
     for tensor, dims, (number, block, block_bytes) in tensors(shape, kind):
@@ -115,11 +116,15 @@ def write(name, kind, path):
     n_values, values = metadata(name, shape, kind)
     with open(path, "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, n, n_values) + values + directory)
+        if zeros:  # a hole: no disk is needed for it
+            f.truncate((f.tell() + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT + offset)
     return offset
 
 
 def main():
     args = sys.argv[1:]
+    zeros = "--zeros" in args
+    args = [a for a in args if a != "--zeros"]
     if args == ["--list"]:
         print("shapes:", " ".join(SHAPES))
         print("types: ", " ".join(TYPES))
@@ -127,8 +132,8 @@ def main():
     if len(args) != 3 or args[0] not in SHAPES or args[1] not in TYPES:
         print(__doc__, file=sys.stderr)
         return 2
-    size = write(*args)
-    print(f"{args[2]}: {args[0]} in {args[1]}, {size / 1e9:.2f} GB without their data")
+    size = write(*args, zeros=zeros)
+    print(f"{args[2]}: {args[0]} in {args[1]}, {size / 1e9:.2f} GB {'of zeros' if zeros else 'without their data'}")
     return 0
 
 

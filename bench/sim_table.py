@@ -106,11 +106,15 @@ class Model:
     def hidden_bytes(self, rows):
         return rows * (4 * self.shape["dim"] + 16) + 128
 
+    def packed_bytes(self, rows):
+        """Rows on their way to a quantised head: int8, and a float for each 32."""
+        return rows * (9 * self.shape["dim"] // 8 + 16) + 128
+
     def token_s(self, board, position, ranks=1, link=None, divided=False):
         """One token of one stream: all stages, the messages between them, the head."""
         seconds = self.layers_s(board, 1, position) + ranks * (board.step + 2 * self.hidden_bytes(1) / board.rate)
         if ranks > 1:
-            seconds += ranks * link.message(self.hidden_bytes(1))
+            seconds += (ranks - 1) * link.message(self.hidden_bytes(1)) + link.message(self.packed_bytes(1))
         if divided:
             return seconds + self.head_s(board, 1 / ranks) + link.message(1000)
         return seconds + self.head_s(board)
@@ -151,7 +155,8 @@ class Model:
                 load = (low + high) / 2
                 share = sum(max(0.0, load - s - h[0]) / h[1] for s, h in zip(stages, head))
                 low, high = (low, load) if share >= 1 else (load, high)
-            way = sum(stages) + max(high - s for s in stages) + (ranks + 2) * link.message(self.hidden_bytes(rows))
+            way = sum(stages) + max(high - s for s in stages) + (ranks - 1) * link.message(self.hidden_bytes(rows))
+            way += 2 * link.message(self.packed_bytes(rows))
             best = min(best, (max(groups * high, way), counts))
         return best
 

@@ -27,16 +27,25 @@ if(BUILD_TESTING)
   message(STATUS "CUDA kernels on the CPU, for tests: ${CUDA_HOST_STATUS}")
 endif()
 
-# llm_cuda_host_library(NAME sources... [LIBS targets...]): a static library of .cu files that run on the CPU.
+# llm_cuda_host_library(NAME sources... [LIBS targets...] [RACES]): a static library of .cu files that run on the CPU. RACES: every
+# access of a kernel is looked at (tests/cuda_host/races.cpp); not in a build with sanitizers, which look at them in their own way.
 function(llm_cuda_host_library name)
-  cmake_parse_arguments(arg "" "" "LIBS" ${ARGN})
+  cmake_parse_arguments(arg "RACES" "" "LIBS" ${ARGN})
   add_library(${name} STATIC ${arg_UNPARSED_ARGUMENTS})
-  llm_cuda_host_sources(${name})
+  if(arg_RACES)
+    llm_cuda_host_sources(${name} RACES)
+  else()
+    llm_cuda_host_sources(${name})
+  endif()
   target_link_libraries(${name} PUBLIC cuda_host ${arg_LIBS})
 endfunction()
 
-# The .cu sources of a target are C++ for the CPU.
+# llm_cuda_host_sources(TARGET [RACES]): the target's .cu sources are C++ for the CPU.
 function(llm_cuda_host_sources target)
+  cmake_parse_arguments(arg "RACES" "" "" ${ARGN})
+  if(arg_RACES AND NOT ENABLE_SANITIZERS)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=thread>) # only the calls: its runtime is not linked
+  endif()
   get_target_property(sources ${target} SOURCES)
   list(FILTER sources INCLUDE REGEX "[.]cu$")
   set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas;-Wno-shadow")

@@ -30,6 +30,11 @@ struct backend_rows {
 
 /* Input of a matmul: [max_rows, cols] in the forms that its consumers want, private to the backend. */
 struct backend_act;
+/* Its int8 form as it travels between backends and machines: of each row the cols quants, then cols / 32 f32 scales. */
+static inline size_t backend_act_row_bytes(int32_t cols)
+{
+    return (size_t)cols + (size_t)cols / 32 * sizeof(float);
+}
 enum {
     BACKEND_ACT_FLOAT = 1 /* f32, for F32 F16 BF16 weights */,
     BACKEND_ACT_INT8 = 2 /* int8 blocks of 32, for quantised weights */
@@ -128,6 +133,9 @@ struct backend_ops {
     int (*replay)(struct backend *self, const void *what);
     void (*upload)(struct backend *self, float *dst, const float *src, size_t n);   /* dst: backend memory */
     void (*download)(struct backend *self, float *dst, const float *src, size_t n); /* src: backend memory; waits */
+    /* The int8 form of the first n_rows, [n_rows, backend_act_row_bytes(cols)]. download waits. */
+    void (*act_upload)(struct backend *self, struct backend_act *dst, const void *src, int32_t n_rows);
+    void (*act_download)(struct backend *self, void *dst, const struct backend_act *src, int32_t n_rows);
     void (*sync)(struct backend *self);
 
     /* out[row, :] = table[token(row), :] * scale, any known dtype; out: [n_rows, table.cols] */

@@ -56,10 +56,13 @@ uint64_t backend_cuda_matrix_bytes(enum dtype type, int64_t rows, int64_t cols);
 /* Bytes that the backend takes besides weights, KV pages and what act_create and alloc are asked for: page tables, memory of
  * attention over such layers, what weights pass through, what is lost to rounding. */
 uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct kv_layer_shape *layers, int32_t n_layers);
-/* Bytes of GPU memory that a backend has taken so far. */
-uint64_t backend_cuda_taken_bytes(const struct backend *backend);
-/* Steps that it has replayed from a recording. */
-uint64_t backend_cuda_replays(const struct backend *backend);
+
+/* What a backend has taken and done so far. */
+struct cuda_counts {
+    uint64_t bytes;              /* of GPU memory */
+    uint64_t n_short, n_replays; /* steps that could be recorded, and those of them that were one graph launch */
+};
+struct cuda_counts backend_cuda_counts(const struct backend *backend);
 
 #ifdef __cplusplus
 }

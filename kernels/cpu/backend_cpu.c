@@ -136,6 +136,36 @@ static void cpu_copy(struct backend *base, float *dst, const float *src, size_t 
     memcpy(dst, src, n * sizeof *dst);
 }
 
+static void cpu_act_upload(struct backend *base, struct backend_act *dst, const void *src, int32_t n_rows)
+{
+    size_t cols = (size_t)dst->cols, n_blocks = cols / Q8_BLOCK;
+    const char *from = src;
+    (void)base;
+    for (size_t row = 0; row < (size_t)n_rows; row++, from += backend_act_row_bytes(dst->cols)) {
+        int8_t *q = dst->q + row * cols;
+        memcpy(q, from, cols);
+        memcpy(dst->d + row * n_blocks, from + cols, n_blocks * sizeof *dst->d);
+        for (size_t block = 0; block < n_blocks; block++) {
+            int32_t sum = 0;
+            for (size_t i = block * Q8_BLOCK; i < (block + 1) * Q8_BLOCK; i++) {
+                sum += q[i];
+            }
+            dst->sum[row * n_blocks + block] = (float)sum;
+        }
+    }
+}
+
+static void cpu_act_download(struct backend *base, void *dst, const struct backend_act *src, int32_t n_rows)
+{
+    size_t cols = (size_t)src->cols, n_blocks = cols / Q8_BLOCK;
+    char *to = dst;
+    (void)base;
+    for (size_t row = 0; row < (size_t)n_rows; row++, to += backend_act_row_bytes(src->cols)) {
+        memcpy(to, src->q + row * cols, cols);
+        memcpy(to + cols, src->d + row * n_blocks, n_blocks * sizeof *src->d);
+    }
+}
+
 static void cpu_sync(struct backend *base)
 {
     (void)base; /* every operation has ended when it returns */
@@ -248,6 +278,8 @@ static const struct backend_ops cpu_ops = {
     .step_begin = cpu_step_begin,
     .upload = cpu_copy,
     .download = cpu_copy,
+    .act_upload = cpu_act_upload,
+    .act_download = cpu_act_download,
     .sync = cpu_sync,
     .embed = cpu_embed,
     .norm = cpu_norm,

@@ -119,6 +119,7 @@ static __device__ __forceinline__ void weigh_page(const struct tile &tile, int32
         for (int k = 0; k < 4; k++) {
             tile.p[(lane + k * CUDA_LANES) * WEIGHT_STRIDE + i] = s[k];
         }
+        __syncwarp(); /* all lanes have read m */
         if (lane == 0) {
             tile.correction[i] = correction;
             tile.l[i] = fmaf(tile.l[i], correction, sum);

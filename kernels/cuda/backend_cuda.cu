@@ -229,6 +229,8 @@ static const struct backend_ops *cuda_ops(void)
     ops.replay = cuda_replay;
     ops.upload = cuda_upload;
     ops.download = cuda_download;
+    ops.act_upload = cuda_act_upload;
+    ops.act_download = cuda_act_download;
     ops.sync = cuda_sync;
     ops.embed = cuda_embed;
     ops.norm = norm;
@@ -294,12 +296,8 @@ uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct
     return attention + cuda_step_bytes(options->max_rows, options->max_pages) + 2 * (uint64_t)CUDA_LOAD_BYTES + CUDA_CHUNK_BYTES;
 }
 
-uint64_t backend_cuda_taken_bytes(const struct backend *backend)
+struct cuda_counts backend_cuda_counts(const struct backend *backend)
 {
-    return ((const struct backend_cuda *)backend)->memory.taken;
-}
-
-uint64_t backend_cuda_replays(const struct backend *backend)
-{
-    return ((const struct backend_cuda *)backend)->n_replays;
+    const struct backend_cuda *self = (const struct backend_cuda *)backend;
+    return {self->memory.taken, self->n_asked, self->n_replays};
 }

@@ -55,7 +55,7 @@ struct cuda_recording {
     uint64_t last_used;     /* number of the replay; 0: never */
     int is_known;           /* 1: such a step has been before */
     cudaGraphExec_t graph;  /* NULL: not yet recorded */
-    const float *downloads; /* what it leaves in the out-going staging memory; NULL: nothing */
+    const void *downloads;  /* what it leaves in the out-going staging memory; NULL: nothing */
 };
 enum { CUDA_MOST_RECORDINGS = 24 };
 enum cuda_mode { CUDA_RUNS, CUDA_RECORDS, CUDA_REPLAYS };
@@ -131,6 +131,10 @@ void cuda_sync(struct backend *base);
 void cuda_upload(struct backend *base, float *dst, const float *src, size_t n);
 void cuda_download(struct backend *base, float *dst, const float *src, size_t n);
 void cuda_embed(struct backend *base, const struct tensor *table, float scale, float *out);
+
+/* -- step_act.cu -- */
+void cuda_act_upload(struct backend *base, struct backend_act *dst, const void *src, int32_t n_rows);
+void cuda_act_download(struct backend *base, void *dst, const struct backend_act *src, int32_t n_rows);
 
 /* -- replay.cu -- */
 int cuda_replay(struct backend *base, const void *what);

@@ -67,13 +67,12 @@ static __device__ __forceinline__ void cuda_product_store(const struct cuda_prod
     *y = m->add ? *y + acc : acc;
 }
 
-/* CUDA_PIECE blocks of 8 * N_TILES activation rows, a tile being eight of them: q lies as b of cuda_mma_s8 wants it, so that a
- * warp's words are side by side. Rows behind n_rows and blocks behind the last hold anything: a row meets no other, and blocks
- * that are none are left out. */
+/* CUDA_PIECE blocks of 8 * N_TILES activation rows, a tile being eight of them. Rows that are not read, and blocks behind the
+ * last, hold anything: a row meets no other, and blocks that are none are left out. */
 template <int N_TILES> struct cuda_stage {
     struct {
         uint8_t q[N_TILES][2][8][16]; /* [tile][half of the columns][row][column] */
-        float x[8 * N_TILES][2];      /* [row][d, sum] */
+        float x[4 * N_TILES][4];      /* [pair of rows][their d, their sums] */
         uint8_t apart[32];            /* so that the four blocks of a row lie in different banks */
     } blocks[CUDA_PIECE];
 };
@@ -83,19 +82,20 @@ struct cuda_stage_scales {
     float d, sum;
 };
 
-/* By 32 * N_TILES threads, each with one block of one of the rows [first, first + 8 * N_TILES): begins to read it. */
+/* By 32 * N_TILES threads, thread i with block i % CUDA_PIECE of the stage's row i / CUDA_PIECE, which is activation row `row`:
+ * begins to read it, if there is one. */
 template <int N_TILES>
-static __device__ __forceinline__ struct cuda_stage_scales cuda_stage_begin(const struct cuda_products *p, int32_t first,
+static __device__ __forceinline__ struct cuda_stage_scales cuda_stage_begin(const struct cuda_products *p, int32_t row,
                                                                             int32_t piece, int thread,
                                                                             struct cuda_stage<N_TILES> *to)
 {
-    const int row = thread / CUDA_PIECE, block = thread % CUDA_PIECE;
-    const int32_t n_blocks = p->cols / CUDA_Q8_BLOCK, at = (first + row) * n_blocks + piece * CUDA_PIECE + block;
+    const int to_row = thread / CUDA_PIECE, block = thread % CUDA_PIECE;
+    const int32_t n_blocks = p->cols / CUDA_Q8_BLOCK, at = row * n_blocks + piece * CUDA_PIECE + block;
     struct cuda_stage_scales out = {0, 0};
-    if (first + row < p->n_rows && piece * CUDA_PIECE + block < n_blocks) {
+    if (row < p->n_rows && piece * CUDA_PIECE + block < n_blocks) {
         const int8_t *q = p->q + (size_t)at * CUDA_Q8_BLOCK;
-        cuda_copy_16(to->blocks[block].q[row / 8][0][row % 8], q);
-        cuda_copy_16(to->blocks[block].q[row / 8][1][row % 8], q + 16);
+        cuda_copy_16(to->blocks[block].q[to_row / 8][0][to_row % 8], q);
+        cuda_copy_16(to->blocks[block].q[to_row / 8][1][to_row % 8], q + 16);
         out.d = p->d[at];
         out.sum = p->sum[at];
     }
@@ -107,25 +107,18 @@ static __device__ __forceinline__ struct cuda_stage_scales cuda_stage_begin(cons
 template <int N_TILES>
 static __device__ __forceinline__ void cuda_stage_end(struct cuda_stage_scales scales, int thread, struct cuda_stage<N_TILES> *to)
 {
-    float *x = to->blocks[thread % CUDA_PIECE].x[thread / CUDA_PIECE];
-    *(float2 *)(void *)x = make_float2(scales.d, scales.sum);
+    const int to_row = thread / CUDA_PIECE;
+    float *x = to->blocks[thread % CUDA_PIECE].x[to_row / 2] + to_row % 2;
+    x[0] = scales.d;
+    x[2] = scales.sum;
     cuda_copy_wait<0>();
 }
 
-/* b of cuda_mma_s8: block j of a tile. */
-template <int N_TILES>
-static __device__ __forceinline__ void cuda_stage_words(const struct cuda_stage<N_TILES> *stage, int j, int tile, int lane,
-                                                        uint32_t b[2])
-{
-    for (int part = 0; part < 2; part++) {
-        b[part] = *(const uint32_t *)(const void *)&stage->blocks[j].q[tile][part][lane / 4][lane % 4 * 4];
-    }
-}
-/* d, sum of rows 2t and 2t + 1 of a tile in block j. */
+/* d of rows 2t and 2t + 1 of a tile in block j, and their sums. */
 template <int N_TILES>
 static __device__ __forceinline__ float4 cuda_stage_scales_of(const struct cuda_stage<N_TILES> *stage, int j, int tile, int lane)
 {
-    return *(const float4 *)(const void *)stage->blocks[j].x[8 * tile + lane % 4 * 2];
+    return *(const float4 *)(const void *)stage->blocks[j].x[4 * tile + lane % 4];
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* Instructions that C++ has no name for. SPDX-License-Identifier: MIT
  *
- * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "barrier", "cp.async", "prefetch". */
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "ldmatrix", "barrier", "cp.async", "prefetch". */
 #ifndef KERNELS_CUDA_CUDA_PTX_H
 #define KERNELS_CUDA_CUDA_PTX_H
 
@@ -16,18 +16,28 @@
  * b[0]: word t of column g, b[1]: word t + 4 of column g; c[0], c[1]: row g columns 2t, 2t + 1; c[2], c[3]: row g + 8. */
 static __device__ __forceinline__ void cuda_mma_s8(int32_t c[4], const uint32_t a[4], const uint32_t b[2])
 {
-    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 /* The same of half as many columns: a: [16, 16], b: [16, 8]; a[0]: row g word t, a[1]: row g + 8 word t, b: word t of column g.
  */
 static __device__ __forceinline__ void cuda_mma_s8_half(int32_t c[4], const uint32_t a[2], uint32_t b)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(b));
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
+/* Four matrices of eight rows of sixteen bytes in shared memory: lane l names row l % 8 of matrix l / 8 and gets word lane % 4 of
+ * row lane / 4 of each of them. */
+static __device__ __forceinline__ void cuda_load_matrices(uint32_t out[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
 }
 
 /* Producer and consumer: threads that wait at one of a block's barriers, 0..3, go on when `threads` in all, whole warps, have
@@ -37,19 +47,19 @@ static __device__ __forceinline__ void cuda_mma_s8_half(int32_t c[4], const uint
 static __device__ __forceinline__ void cuda_barrier_wait(int barrier, int threads)
 {
     switch (barrier) {
-    case 0: asm volatile("barrier.sync 0, %0;" ::"r"(threads) : "memory"); break;
-    case 1: asm volatile("barrier.sync 1, %0;" ::"r"(threads) : "memory"); break;
-    case 2: asm volatile("barrier.sync 2, %0;" ::"r"(threads) : "memory"); break;
-    default: asm volatile("barrier.sync 3, %0;" ::"r"(threads) : "memory"); break;
+    case 0: asm volatile("barrier.sync.aligned 0, %0;" ::"r"(threads) : "memory"); break;
+    case 1: asm volatile("barrier.sync.aligned 1, %0;" ::"r"(threads) : "memory"); break;
+    case 2: asm volatile("barrier.sync.aligned 2, %0;" ::"r"(threads) : "memory"); break;
+    default: asm volatile("barrier.sync.aligned 3, %0;" ::"r"(threads) : "memory"); break;
     }
 }
 static __device__ __forceinline__ void cuda_barrier_arrive(int barrier, int threads)
 {
     switch (barrier) {
-    case 0: asm volatile("barrier.arrive 0, %0;" ::"r"(threads) : "memory"); break;
-    case 1: asm volatile("barrier.arrive 1, %0;" ::"r"(threads) : "memory"); break;
-    case 2: asm volatile("barrier.arrive 2, %0;" ::"r"(threads) : "memory"); break;
-    default: asm volatile("barrier.arrive 3, %0;" ::"r"(threads) : "memory"); break;
+    case 0: asm volatile("barrier.arrive.aligned 0, %0;" ::"r"(threads) : "memory"); break;
+    case 1: asm volatile("barrier.arrive.aligned 1, %0;" ::"r"(threads) : "memory"); break;
+    case 2: asm volatile("barrier.arrive.aligned 2, %0;" ::"r"(threads) : "memory"); break;
+    default: asm volatile("barrier.arrive.aligned 3, %0;" ::"r"(threads) : "memory"); break;
     }
 }
 

@@ -8,6 +8,9 @@
  */
 #include "kernels/cuda/cuda_matmul.h"
 
+/* Blocks of weights that are on their way while one is multiplied. */
+template <int N_TILES> static constexpr int AHEAD = N_TILES == 8 ? 1 : CUDA_PIECE;
+
 /* One block of a panel times one of eight activation rows. */
 template <enum dtype T>
 static __device__ __forceinline__ void add_products(const uint32_t a[4], const uint32_t b[2], const struct cuda_scales *scales,
@@ -17,44 +20,61 @@ static __device__ __forceinline__ void add_products(const uint32_t a[4], const u
     if constexpr (cuda_panel<T>::halves) {
         for (int part = 0; part < 2; part++) {
             cuda_half_sums(a, b, part, sums);
-            cuda_add_sums(scales->d[part], sums, x, acc);
+            cuda_add_sums<2>(scales->d[part], sums, x, acc);
         }
     } else {
         cuda_sums(a, b, sums);
-        cuda_add_sums(scales->d[0], sums, x, acc);
+        cuda_add_sums<2>(scales->d[0], sums, x, acc);
     }
     if constexpr (cuda_panel<T>::has_min) {
-        cuda_add_minimum(scales->minus_m, x, acc);
+        cuda_add_minimum<2>(scales->minus_m, x, acc);
     }
 }
 
-/* One piece of a panel times a stage; what has been used makes room for the next piece. */
+/* Block j of a stage times a. */
 template <enum dtype T, int N_TILES>
-static __device__ __forceinline__ void multiply_piece(const uint8_t *panel, int32_t piece, int32_t n_blocks,
-                                                      const struct cuda_stage<N_TILES> *stage, int lane, struct cuda_piece<T> *w,
+static __device__ __forceinline__ void multiply_block(const uint32_t a[4], const struct cuda_scales *scales,
+                                                      const struct cuda_stage<N_TILES> *stage, int j, int lane,
                                                       float acc[N_TILES][4])
 {
-    const struct cuda_place next = cuda_place_of<T>(panel, piece + 1, lane);
+#pragma unroll
+    for (int tile = 0; tile < N_TILES; tile += 2) {
+        uint32_t b[4]; /* of two tiles */
+        cuda_load_matrices(b, (const uint8_t *)stage->blocks[j].q[tile] + 16 * lane);
+        add_products<T>(a, b, scales, cuda_stage_scales_of(stage, j, tile, lane), acc[tile]);
+        add_products<T>(a, b + 2, scales, cuda_stage_scales_of(stage, j, tile + 1, lane), acc[tile + 1]);
+    }
+}
+
+/* One piece of a panel times a stage; w: its first blocks on entry, those of the next piece behind. */
+template <enum dtype T, int N_TILES>
+static __device__ __forceinline__ void multiply_piece(const uint8_t *panel, int32_t piece, int32_t n_blocks,
+                                                      const struct cuda_stage<N_TILES> *stage, int lane,
+                                                      struct cuda_piece<T, AHEAD<N_TILES>> *w, float acc[N_TILES][4])
+{
+    const uint8_t *here = cuda_place_of<T>(panel, piece, lane), *next = cuda_place_of<T>(panel, piece + 1, lane);
+    const bool has_next = (piece + 1) * CUDA_PIECE < n_blocks;
+    cuda_scales_ready(piece, w);
 #pragma unroll
     for (int j = 0; j < CUDA_PIECE; j++) {
-        if (piece * CUDA_PIECE + j >= n_blocks) {
+        if (piece * CUDA_PIECE + j >=
+            n_blocks) { /* that all K types pass keeps the schedules of blocks apart, and registers free */
             return;
         }
         struct cuda_scales scales;
-        uint32_t a[4], b[2];
-        cuda_fragment<T>(w, j, lane, a);
-        cuda_scales_of<T>(w, piece, j, &scales);
-        if ((piece + 1) * CUDA_PIECE + j < n_blocks) {
-            cuda_block_load<T>(&next, j, w);
-            if (j == CUDA_PIECE - 1) {
-                cuda_scales_load<T>(&next, piece + 1, lane, w);
-            }
+        uint32_t a[4];
+        cuda_fragment(w, j, lane, a);
+        cuda_scales_of(w, j, &scales);
+        const int later = j + AHEAD<N_TILES>;
+        if (later < CUDA_PIECE && cuda_has_block<T>(piece, later, n_blocks)) {
+            cuda_block_load(here, later, lane, w);
+        } else if (later >= CUDA_PIECE && has_next && cuda_has_block<T>(piece + 1, later - CUDA_PIECE, n_blocks)) {
+            cuda_block_load(next, later - CUDA_PIECE, lane, w);
         }
-#pragma unroll
-        for (int tile = 0; tile < N_TILES; tile++) {
-            cuda_stage_words(stage, j, tile, lane, b);
-            add_products<T>(a, b, &scales, cuda_stage_scales_of(stage, j, tile, lane), acc[tile]);
+        if (j == CUDA_PIECE - 1 && has_next) {
+            cuda_scales_load(panel, piece + 1, lane, w);
         }
+        multiply_block<T, N_TILES>(a, &scales, stage, j, lane, acc);
     }
 }
 
@@ -65,14 +85,14 @@ static __device__ __forceinline__ void multiply_panel(const struct cuda_products
 {
     const int thread = (int)threadIdx.x, lane = thread % 32;
     const int32_t n_blocks = p->cols / CUDA_Q8_BLOCK, n_pieces = (n_blocks + CUDA_PIECE - 1) / CUDA_PIECE;
-    struct cuda_piece<T> weights = {
-    };
-    struct cuda_stage_scales scales = cuda_stage_begin<N_TILES>(p, first, 0, thread, &stages[0]);
-    cuda_piece_load<T>(panel, 0, n_blocks, lane, &weights);
+    const int32_t row = first + thread / CUDA_PIECE;
+    cuda_piece<T, AHEAD<N_TILES>> weights = {};
+    struct cuda_stage_scales scales = cuda_stage_begin<N_TILES>(p, row, 0, thread, &stages[0]);
+    cuda_piece_load(panel, 0, n_blocks, lane, &weights);
     for (int32_t piece = 0; piece < n_pieces; piece++) {
         cuda_stage_end<N_TILES>(scales, thread, &stages[piece % 2]);
         __syncthreads();
-        scales = cuda_stage_begin<N_TILES>(p, first, piece + 1, thread, &stages[(piece + 1) % 2]);
+        scales = cuda_stage_begin<N_TILES>(p, row, piece + 1, thread, &stages[(piece + 1) % 2]);
         multiply_piece<T, N_TILES>(panel, piece, n_blocks, &stages[piece % 2], lane, &weights, acc);
     }
     cuda_copy_wait<0>();

@@ -43,14 +43,8 @@ uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct
     return 0;
 }
 
-uint64_t backend_cuda_replays(const struct backend *backend)
+struct cuda_counts backend_cuda_counts(const struct backend *backend)
 {
     (void)backend;
-    return 0;
-}
-
-uint64_t backend_cuda_taken_bytes(const struct backend *backend)
-{
-    (void)backend;
-    return 0;
+    return (struct cuda_counts){0};
 }

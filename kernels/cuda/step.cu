@@ -266,7 +266,7 @@ void cuda_download(struct backend *base, float *dst, const float *src, size_t n)
 {
     struct backend_cuda *self = cuda_self(base);
     size_t row_floats = self->step.n_rows > 0 ? n / (size_t)self->step.n_rows : 0;
-    const float *recorded = NULL;
+    const void *recorded = NULL;
     if (self->mode == CUDA_RECORDS && row_floats * (size_t)self->rows.n <= STAGING_FLOATS && cuda_launches(self)) {
         launch_copy(self, self->out_mapped, src, (int64_t)row_floats, self->rows.n, self->on_device.n_rows);
         self->recording->downloads = src;

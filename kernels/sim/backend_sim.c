@@ -169,6 +169,19 @@ static void sim_download(struct backend *base, float *dst, const float *src, siz
     sim_sync(base);
 }
 
+static void sim_act_upload(struct backend *base, struct backend_act *dst, const void *src, int32_t n_rows)
+{
+    (void)src;
+    sim(base)->account_s += (double)backend_act_row_bytes(dst->cols) * n_rows / sim(base)->board.bytes_per_s;
+}
+
+static void sim_act_download(struct backend *base, void *dst, const struct backend_act *src, int32_t n_rows)
+{
+    (void)dst;
+    sim(base)->account_s += (double)backend_act_row_bytes(src->cols) * n_rows / sim(base)->board.bytes_per_s;
+    sim_sync(base);
+}
+
 static void sim_embed(struct backend *base, const struct tensor *table, float scale, float *out)
 {
     (void)scale;
@@ -233,6 +246,8 @@ static const struct backend_ops sim_ops = {
     .step_begin = sim_step_begin,
     .upload = sim_upload,
     .download = sim_download,
+    .act_upload = sim_act_upload,
+    .act_download = sim_act_download,
     .sync = sim_sync,
     .embed = sim_embed,
     .norm = sim_norm,

@@ -17,18 +17,10 @@ void common_options_default(struct common_options *o)
     o->seed = -1;
 }
 
-static int is_no_layer_count(const char *text)
+int common_options_check(struct common_options *o, struct error *err)
 {
-    char *end;
-    long n = strtol(text, &end, 10);
-    return end == text || *end || n < 0;
-}
-
-int common_options_check(const struct common_options *o, struct error *err)
-{
-    const char *layers = o->gpu_layers ? o->gpu_layers : "auto";
-    if (strcmp(layers, "auto") != 0 && strcmp(layers, "all") != 0 && is_no_layer_count(layers)) {
-        return error_set(err, "-ngl is \"%s\", expected a number, all or auto", layers);
+    if (parts_read_ngl(o->gpu_layers, &o->job.gpu_layers, err)) {
+        return -1;
     }
     if (o->job.mix.given && o->job.mix.n != 2) {
         return error_set(err, "--mix has %d numbers, expected two: tokens of a prompt and of an answer", o->job.mix.n);
@@ -42,10 +34,14 @@ int common_options_check(const struct common_options *o, struct error *err)
     return sampler_params_check(&o->sampling, err);
 }
 
-void common_options_warn(const struct common_options *o)
+void common_options_warn(const struct common_options *o, const struct job *job)
 {
-    if (o->gpu_layers && strcmp(o->gpu_layers, "0") != 0 && strcmp(o->gpu_layers, "auto") != 0) {
-        log_warn("-ngl %s: this build has no GPU backend, all layers stay on the CPU", o->gpu_layers);
+    int n_gpus = 0;
+    for (int32_t i = 0; i < job->cluster->size; i++) {
+        n_gpus += job->devices[i].kind == DEVICE_CUDA;
+    }
+    if (n_gpus == 0 && o->gpu_layers && o->job.gpu_layers > 0) {
+        log_warn("-ngl %s: no rank has a GPU (%s), all layers stay on the CPU", o->gpu_layers, gpu_build_text());
     }
 }
 

@@ -25,9 +25,9 @@ struct common_options {
 
 void common_options_default(struct common_options *o);
 /* After the command line was read: values that the table does not check, and the log level. */
-int common_options_check(const struct common_options *o, struct error *err);
+int common_options_check(struct common_options *o, struct error *err);
 /* Says on rank 0 what was asked for and is not there. */
-void common_options_warn(const struct common_options *o);
+void common_options_warn(const struct common_options *o, const struct job *job);
 /* The seed of this job: the one given, or a random one (then o->seed is set). */
 uint64_t common_options_seed(struct common_options *o);
 /* Says a random seed that something is drawn with. Only once everything was checked: an error is one line. */
@@ -71,9 +71,11 @@ void common_options_report_seed(const struct common_options *o);
     {"--objective", OPTION_CHOICE, offsetof(type, common.job.objective), 0, 0, "throughput latency", "WHAT", "split for many streams (throughput) or for one (latency) (default throughput)"}, \
     {"--mix", OPTION_INTS, offsetof(type, common.job.mix), 0, 1 << 20, NULL, "512,128", "tokens of a typical prompt and answer, weighed in the split (default 512,128)"}, \
     {"--calibrate", OPTION_FLAG, offsetof(type, common.job.calibrate), 0, 0, NULL, NULL, "measure the ranks' speeds again, whatever is remembered"}, \
-    {"--device", OPTION_TEXT, offsetof(type, common.job.device), 0, 0, NULL, "NAME", "auto, cpu or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"}, \
+    {"--device", OPTION_TEXT, offsetof(type, common.job.device), 0, 0, NULL, "NAME", "auto, cpu, cuda or sim:BOARD (a board's speed, no real answer); a,b,... = by rank"}, \
+    {"--gpu", OPTION_INT, offsetof(type, common.job.gpu), -1, 63, NULL, "N", "the GPU of a rank, by CUDA's number (default: ranks of a machine take turns)"}, \
     {"--sim-link", OPTION_TEXT, offsetof(type, common.job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"}, \
-    {"-ngl --gpu-layers", OPTION_TEXT, offsetof(type, common.gpu_layers), 0, 0, NULL, "N", "layers on GPUs: a number, all or auto; this build has no GPU backend"}, \
+    {"-ngl --gpu-layers", OPTION_TEXT, offsetof(type, common.gpu_layers), 0, 0, NULL, "N", "layers on GPUs, the last ones of the model, the head first: a number, all or auto (default auto: what fits)"}, \
+    {"--no-gpu-graphs", OPTION_FLAG, offsetof(type, common.job.no_gpu_graphs), 0, 0, NULL, NULL, "launch each step of a GPU kernel by kernel: same answer, slower"}, \
     {"--isa", OPTION_TEXT, offsetof(type, common.job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"}, \
     {"--no-repack", OPTION_FLAG, offsetof(type, common.job.no_repack), 0, 0, NULL, NULL, "leave weights in the mapped file: same answer, loads at once, fewer tokens a second"}, \
     {"-b --batch-size", OPTION_INT, offsetof(type, common.job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"}, \

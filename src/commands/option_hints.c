@@ -12,7 +12,7 @@ static const struct {
     {"-ts --tensor-split", "layers are divided by measured speed, or by hand with --split 5,9,9 (layers, not shares)"},
     {"--rpc -rpc", "nothing has to run on the nodes: mpirun --hostfile FILE starts all ranks"},
     {"-sm --split-mode", "every rank owns whole layers (--split); --split-head divides the output matrix"},
-    {"-mg --main-gpu", "rank 0, the first of the hostfile, reads the prompt and samples"},
+    {"-mg --main-gpu", "--gpu N names the GPU of a rank"},
     {"-dev --list-devices", "--device says what the ranks compute with"},
     {"--n-gpu-layers", "it is -ngl or --gpu-layers here"},
     {"-ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe -nkvo --no-kv-offload", "weights and cache stay where their rank computes"},

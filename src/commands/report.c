@@ -11,12 +11,17 @@ static json_t *json_ranks(const struct run_result *r)
     json_t *array = json_array();
     for (int32_t i = 0; i < r->n_ranks; i++) {
         const struct job_report *p = &r->ranks[i];
-        json_array_append_new(array,
-                              json_pack("{s:i,s:s,s:s,s:i,s:[i,i],s:b,s:f,s:f,s:I,s:I,s:I,s:I}", "rank", p->rank, "host", p->host,
-                                        "device", p->device, "threads", p->n_threads, "layers", p->layer_first, p->layer_end,
-                                        "head", p->owns_head, "busy_s", p->busy_s, "wait_s", p->wait_s, "weight_bytes",
-                                        (json_int_t)p->weight_bytes, "kv_bytes", (json_int_t)p->kv_bytes, "bytes_sent",
-                                        (json_int_t)p->bytes_sent, "peak_rss_bytes", (json_int_t)p->peak_rss_bytes));
+        json_t *rank = json_pack("{s:i,s:s,s:s,s:i,s:[i,i],s:i,s:b,s:f,s:f,s:I,s:I,s:I,s:I}", "rank", p->rank, "host", p->host,
+                                 "device", p->device, "threads", p->n_threads, "layers", p->layer_first, p->layer_end,
+                                 "gpu_layers", p->gpu_layers, "head", p->owns_head, "busy_s", p->busy_s, "wait_s", p->wait_s,
+                                 "weight_bytes", (json_int_t)p->weight_bytes, "kv_bytes", (json_int_t)p->kv_bytes, "bytes_sent",
+                                 (json_int_t)p->bytes_sent, "peak_rss_bytes", (json_int_t)p->peak_rss_bytes);
+        if (p->gpu.bytes) {
+            json_object_set_new(rank, "gpu",
+                                json_pack("{s:I,s:I,s:I}", "bytes", (json_int_t)p->gpu.bytes, "short_steps",
+                                          (json_int_t)p->gpu.n_short, "replays", (json_int_t)p->gpu.n_replays));
+        }
+        json_array_append_new(array, rank);
     }
     return array;
 }
@@ -96,10 +101,14 @@ void report_partition(const struct job *job)
     const struct cluster *c = job->cluster;
     for (int32_t i = 0; i < c->size; i++) {
         const struct plan_rank *p = &job->plan[i];
-        char layers[40], device[DEVICE_TEXT_MAX];
-        device_text(&job->devices[i], device, sizeof device);
+        char layers[40], device[PARTS_DEVICE_MAX], on_gpu[40] = "";
+        int32_t n_layers = p->range.layer_end - p->range.layer_first, n_gpu = parts_gpu_layers(job, i);
+        parts_device_text(job, i, device, sizeof device);
+        if (n_gpu > 0 && n_gpu < n_layers) {
+            snprintf(on_gpu, sizeof on_gpu, " (the GPU from %d on)", p->range.layer_end - n_gpu);
+        }
         layers_text(p->range.layer_first, p->range.layer_end, job->config.n_layers, layers, sizeof layers);
-        log_info("rank %d %-12.12s %s  %s%s, %.0f MB", i, c->peers[i].host, device, layers,
+        log_info("rank %d %-12.12s %s  %s%s%s, %.0f MB", i, c->peers[i].host, device, layers, on_gpu,
                  p->range.vocab_end > p->range.vocab_first ? " + head" : "", (double)p->weight_bytes / 1e6);
     }
 }

@@ -123,14 +123,24 @@ int32_t batch_need(const struct batch *b, int32_t at, struct logit_need *need, c
     return at + BATCH_NEED_WORDS + need->n_listed;
 }
 
+size_t batch_row_bytes(const struct batch_header *h)
+{
+    size_t dim = (size_t)h->dim;
+    return h->flags & BATCH_PACKED ? dim + dim / 32 * sizeof(float) : dim * sizeof(float);
+}
+
+void *batch_hidden_row(const struct batch *b, int32_t row)
+{
+    return (uint8_t *)b->hidden + (size_t)row * batch_row_bytes(b->header);
+}
+
 void batch_keep_wanted(struct batch *b)
 {
     struct batch_header *h = b->header;
-    size_t dim = (size_t)h->dim;
     int32_t kept = 0;
     for (int32_t i = 0; i < h->n_rows; i++) {
         if (b->rows[i].flags & BATCH_ROW_WANTS_TOKEN) {
-            memmove(b->hidden + (size_t)kept * dim, b->hidden + (size_t)i * dim, dim * sizeof(float));
+            memmove(batch_hidden_row(b, kept), batch_hidden_row(b, i), batch_row_bytes(h));
             kept++;
         }
     }
@@ -149,8 +159,7 @@ int batch_is_for_head(const struct batch *b, int needs)
 size_t batch_bytes(const struct batch *b)
 {
     const struct batch_header *h = b->header;
-    return hidden_offset(h->n_stages, h->n_rows, h->n_pages, h->n_need_words) +
-           (size_t)h->n_hidden * (size_t)h->dim * sizeof(float);
+    return hidden_offset(h->n_stages, h->n_rows, h->n_pages, h->n_need_words) + (size_t)h->n_hidden * batch_row_bytes(h);
 }
 
 /* One need for each row that wants a token, or none at all, each within its limits. */
@@ -179,9 +188,10 @@ int batch_check(struct batch *b, size_t n_bytes, struct error *err)
     if (n_bytes < sizeof *h || h->magic != BATCH_MAGIC) {
         return error_set(err, "a message of %zu bytes is no batch of this program's version", n_bytes);
     }
-    if (h->dim != b->shape.dim || h->n_stages != b->shape.n_stages || h->n_rows < 0 || h->n_rows > b->shape.max_rows ||
-        h->n_pages < 0 || h->n_pages > b->shape.max_pages || h->n_hidden < 0 || h->n_hidden > h->n_rows || h->n_need_words < 0 ||
-        h->n_need_words > b->shape.max_need_words || batch_bytes(b) != n_bytes || n_bytes > b->capacity) {
+    if (h->dim != b->shape.dim || (h->flags & BATCH_PACKED && h->dim % 32 != 0) || h->n_stages != b->shape.n_stages ||
+        h->n_rows < 0 || h->n_rows > b->shape.max_rows || h->n_pages < 0 || h->n_pages > b->shape.max_pages || h->n_hidden < 0 ||
+        h->n_hidden > h->n_rows || h->n_need_words < 0 || h->n_need_words > b->shape.max_need_words ||
+        batch_bytes(b) != n_bytes || n_bytes > b->capacity) {
         return error_set(err, "a batch of %d rows, %d pages, %d hidden in %zu bytes does not fit the job's shape", h->n_rows,
                          h->n_pages, h->n_hidden, n_bytes);
     }

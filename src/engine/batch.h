@@ -28,7 +28,10 @@ struct batch_page {
     int32_t page;  /* in the KV pool; -1 = the slot gives it back */
 };
 
-enum batch_flags { BATCH_STOP = 1 /* last message of the job: forward it and leave */ };
+enum batch_flags {
+    BATCH_STOP = 1,  /* last message of the job: forward it and leave */
+    BATCH_PACKED = 2 /* hidden is packed for the head (src/model/head.h): dim bytes and dim / 32 floats a row */
+};
 
 /* What each stage adds as the batch passes; durations, so no clocks of two hosts are compared. */
 struct batch_stage_times {
@@ -48,7 +51,7 @@ struct batch_header {
     int32_t n_need_words; /* what the sampler needs of the rows that want a token, in order; 0 when the head is not divided */
     double started_s;     /* rank 0's clock when it began; read by rank 0 only */
 };
-#define BATCH_MAGIC 0x324d4c4cu /* "LLM2" */
+#define BATCH_MAGIC 0x334d4c4cu /* "LLM3" */
 
 struct batch_shape {
     int32_t max_rows, max_pages, dim, n_stages;
@@ -64,7 +67,7 @@ struct batch {
     struct batch_row *rows;          /* [n_rows] */
     struct batch_page *pages;        /* [n_pages] */
     int32_t *needs;                  /* [n_need_words] one struct logit_need after the other, each with its listed ids */
-    float *hidden;                   /* [n_hidden, dim] 64-byte aligned */
+    float *hidden;                   /* [n_hidden, dim] 64-byte aligned; with BATCH_PACKED [n_hidden, batch_row_bytes] */
     void *memory;                    /* `capacity` bytes, owned unless the batch is a view */
     size_t capacity;
     struct batch_shape shape;
@@ -91,6 +94,9 @@ int32_t batch_need(const struct batch *b, int32_t at, struct logit_need *need, c
 int batch_is_for_head(const struct batch *b, int needs);
 /* Keeps the hidden of the rows that want a token, in order, and drops the rest: what the last stage sends home. */
 void batch_keep_wanted(struct batch *b);
+/* Bytes of a row of hidden, and where one begins. */
+size_t batch_row_bytes(const struct batch_header *h);
+void *batch_hidden_row(const struct batch *b, int32_t row);
 /* Bytes from the start of memory to the end of the last hidden row: what is sent. */
 size_t batch_bytes(const struct batch *b);
 /* Checks a received block of n bytes: magic, counts within the capacities, length equal to what the counts say, needs for all

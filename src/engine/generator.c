@@ -49,7 +49,7 @@ void generator_on_logits(void *context, const struct batch *batch, int32_t row, 
     const struct batch_row *r = &batch->rows[row];
     /* The main thread does not touch ids or slots of a sequence whose token is under way. */
     const struct sequence *q = g->scheduler->slots[r->slot];
-    if (!g->stage->segment->backend->ops->computes) {
+    if (!g->stage->segments[0].backend->ops->computes) {
         pick_without_logits(g, q, &g->results[r->slot]);
         return;
     }
@@ -66,7 +66,7 @@ void generator_on_shortlist(void *context, const struct batch *batch, int32_t ro
     struct generator *g = context;
     const struct batch_row *r = &batch->rows[row];
     const struct sequence *q = g->scheduler->slots[r->slot];
-    if (!g->stage->segment->backend->ops->computes) {
+    if (!g->stage->segments[0].backend->ops->computes) {
         pick_without_logits(g, q, &g->results[r->slot]);
     } else if (r->position == q->n_ids - 1) {
         sampler_pick_short(g->sampler, &q->sampling, list, q->ids, q->n_ids, q->n_ids, &g->results[r->slot]);

@@ -327,12 +327,13 @@ static void post_buffers(struct stage *stage)
     }
 }
 
-int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segment, struct head *head,
+int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segments, int32_t n_segments, struct head *head,
                const struct stage_options *options, stage_bind_fn bind_thread, void *bind_context, struct error *err)
 {
     memset(stage, 0, sizeof *stage);
     stage->cluster = cluster;
-    stage->segment = segment;
+    stage->segments = segments;
+    stage->n_segments = n_segments;
     stage->head = head;
     stage->options = *options;
     stage->n_entries = cluster->rank == 0 ? 2 * options->depth + 1 : options->depth + 1;

@@ -56,7 +56,8 @@ struct stage {
     struct link *link;        /* owned */
     struct mail *mail;        /* owned; NULL = the head is undivided */
     struct stage_head *split; /* owned: of the divided head */
-    struct segment *segment;  /* borrowed */
+    struct segment *segments; /* [n_segments] borrowed: layers in order, on one device or on two */
+    int32_t n_segments;
     struct head *head;        /* borrowed; NULL on ranks that own no vocabulary rows */
     struct stage_options options;
     struct stage_entry *entries; /* [n_entries] owned: every batch buffer */
@@ -90,7 +91,7 @@ struct stage {
 
 /* Buffers, tables, the ring's connections and the compute thread. bind_thread: what the compute thread calls first (binding to
  * cores), NULL = nothing. Collective. */
-int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segment, struct head *head,
+int stage_init(struct stage *stage, struct cluster *cluster, struct segment *segments, int32_t n_segments, struct head *head,
                const struct stage_options *options, stage_bind_fn bind_thread, void *bind_context, struct error *err);
 /* After stage_stop or stage_work, or a failed stage_init. */
 void stage_free(struct stage *stage);

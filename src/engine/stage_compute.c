@@ -33,8 +33,11 @@ static void run_forward(struct stage *stage, struct batch *batch)
                                     .slots = stage->slots,
                                     .pages = stage->page_table,
                                     .max_pages = stage->options.max_pages_per_slot};
-        segment_forward(stage->segment, &rows, stage->cluster->rank == 0, batch->hidden,
-                        stage->head && stage->cluster->size > 1 ? &pause : NULL);
+        for (int32_t i = 0; i < stage->n_segments; i++) {
+            segment_forward(&stage->segments[i], &rows, stage->cluster->rank == 0 && i == 0, batch->hidden,
+                            stage->head && stage->cluster->size > 1 ? &pause : NULL);
+        }
+        batch->header->flags |= stage->segments[stage->n_segments - 1].normed ? BATCH_PACKED : 0;
     }
     if (stage->cluster->rank == stage->cluster->size - 1) {
         batch_keep_wanted(batch);
@@ -47,10 +50,13 @@ typedef void (*row_fn)(struct stage *stage, struct stage_entry *entry, int32_t r
 static void run_head(struct stage *stage, struct stage_entry *entry, row_fn each)
 {
     const struct batch *batch = &entry->batch;
-    size_t dim = (size_t)batch->header->dim, n_vocab = (size_t)stage->head->n_vocab;
+    size_t n_vocab = (size_t)stage->head->n_vocab;
+    if (batch->header->n_hidden > 0 && !(batch->header->flags & BATCH_PACKED) != (stage->head->hidden != NULL)) {
+        fatal("batch %llu does not bring its hidden as the head takes it", (unsigned long long)batch->header->number);
+    }
     for (int32_t first = 0; first < batch->header->n_hidden; first += HEAD_MAX_ROWS) {
         int32_t n = batch->header->n_hidden - first < HEAD_MAX_ROWS ? batch->header->n_hidden - first : HEAD_MAX_ROWS;
-        const float *logits = head_forward(stage->head, batch->hidden + (size_t)first * dim, n);
+        const float *logits = head_forward(stage->head, batch_hidden_row(batch, first), n);
         for (int32_t i = 0; i < n; i++) {
             each(stage, entry, first + i, logits + (size_t)i * n_vocab);
         }

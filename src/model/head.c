@@ -7,6 +7,17 @@
 
 #include "src/model/layer.h"
 
+int head_takes_packed(enum dtype head_type)
+{
+    const struct dtype_info *info = dtype_info(head_type);
+    return info && info->known && info->quantised;
+}
+
+size_t head_row_bytes(enum dtype head_type, int32_t dim)
+{
+    return head_takes_packed(head_type) ? backend_act_row_bytes(dim) : (size_t)dim * sizeof(float);
+}
+
 int head_init(struct head *h, const struct model_config *config, const struct slice *slice, struct backend *backend,
               struct error *err)
 {
@@ -22,7 +33,8 @@ int head_init(struct head *h, const struct model_config *config, const struct sl
     }
     const struct backend_ops *ops = backend->ops;
     if (ops->act_create(backend, config->dim, layer_act_form(slice->head.weight.dtype), &h->normed, err) ||
-        ops->alloc(backend, (size_t)HEAD_MAX_ROWS * (size_t)config->dim, &h->hidden, err) ||
+        (!head_takes_packed(slice->head_type) &&
+         ops->alloc(backend, (size_t)HEAD_MAX_ROWS * (size_t)config->dim, &h->hidden, err)) ||
         ops->alloc(backend, n_logits, &h->logits, err)) {
         head_free(h);
         return -1;
@@ -36,19 +48,25 @@ void head_free(struct head *h)
     memset(h, 0, sizeof *h);
 }
 
-const float *head_forward(struct head *h, const float *hidden, int32_t n)
+const float *head_forward(struct head *h, const void *rows, int32_t n)
 {
     assert(n >= 1 && n <= HEAD_MAX_ROWS);
     const struct backend_ops *ops = h->backend->ops;
-    struct backend_rows rows = {.n_rows = n};
-    ops->step_begin(h->backend, &rows);
+    struct backend_rows step = {.n_rows = n};
+    ops->step_begin(h->backend, &step);
     int replayed = ops->replay && ops->replay(h->backend, h);
-    ops->upload(h->backend, h->hidden, hidden, (size_t)n * (size_t)h->config->dim);
+    if (h->hidden) {
+        ops->upload(h->backend, h->hidden, rows, (size_t)n * (size_t)h->config->dim);
+    } else {
+        ops->act_upload(h->backend, h->normed, rows, n);
+    }
     if (!replayed) {
-        struct norm_spec norm = {.kind = h->config->arch->norm, .weight = h->slice->output_norm, .eps = h->config->norm_eps};
-        ops->norm(h->backend, &norm, h->hidden, h->normed);
+        struct norm_spec norm = layer_norm_spec(h->config, h->slice->head_norm);
         struct matmul_spec output = {
             .weight = h->slice->head.weight, .bias = h->slice->head.bias, .scale = h->slice->head.scale, .out = h->logits};
+        if (h->hidden) {
+            ops->norm(h->backend, &norm, h->hidden, h->normed);
+        }
         ops->matmul(h->backend, h->normed, &output, 1);
     }
     ops->download(h->backend, h->host, h->logits, (size_t)n * (size_t)h->n_vocab);

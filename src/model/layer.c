@@ -50,7 +50,7 @@ static struct matmul_spec spec_of(const struct linear *l, float *out, int add)
     return spec;
 }
 
-static struct norm_spec norm_of(const struct model_config *config, struct tensor weight)
+struct norm_spec layer_norm_spec(const struct model_config *config, struct tensor weight)
 {
     struct norm_spec spec = {.kind = config->arch->norm, .weight = weight, .eps = config->norm_eps};
     return spec;
@@ -63,7 +63,7 @@ void layer_forward(struct backend *backend, const struct model_config *config, c
     const struct layer_shape *shape = &config->layers[layer];
 
     /* Attention: hidden += Wo attend(rope(Wq n), rope(Wk n), Wv n), n = norm(hidden) */
-    struct norm_spec attn_norm = norm_of(config, weights->attn_norm);
+    struct norm_spec attn_norm = layer_norm_spec(config, weights->attn_norm);
     ops->norm(backend, &attn_norm, hidden, buffers->normed);
     struct matmul_spec qkv[] = {spec_of(&weights->q, buffers->q, 0), spec_of(&weights->k, buffers->k, 0),
                                 spec_of(&weights->v, buffers->v, 0)};
@@ -83,7 +83,7 @@ void layer_forward(struct backend *backend, const struct model_config *config, c
     ops->matmul(backend, buffers->attended, &output, 1);
 
     /* Feed-forward: hidden += Wdown (act(Wgate n) * Wup n), n = norm(hidden) */
-    struct norm_spec ffn_norm = norm_of(config, weights->ffn_norm);
+    struct norm_spec ffn_norm = layer_norm_spec(config, weights->ffn_norm);
     ops->norm(backend, &ffn_norm, hidden, buffers->normed);
     struct matmul_spec gate_up[] = {spec_of(&weights->gate, buffers->gate, 0), spec_of(&weights->up, buffers->up, 0)};
     ops->matmul(backend, buffers->normed, gate_up, 2);

@@ -24,5 +24,7 @@ void layer_forward(struct backend *backend, const struct model_config *config, c
 
 /* Which form of activation a matrix of this type wants. */
 int layer_act_form(enum dtype type);
+/* A norm of the model's kind with those weights. */
+struct norm_spec layer_norm_spec(const struct model_config *config, struct tensor weight);
 
 #endif

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/model/head.h"
+
 /* Shapes of layers [first, end); owned by the caller. */
 static struct kv_layer_shape *kv_shapes(const struct model_config *config, int32_t first, int32_t end)
 {
@@ -34,6 +36,10 @@ int segment_init(struct segment *s, const struct model_config *config, const str
     if (backend->ops->alloc(backend, (size_t)options->max_rows * (size_t)config->dim, &s->hidden, err)) {
         return -1;
     }
+    if (slice->range.ends && end == slice->range.layer_end && head_takes_packed(slice->head_type) &&
+        backend->ops->act_create(backend, config->dim, BACKEND_ACT_INT8, &s->normed, err)) {
+        return -1;
+    }
     if (first == end) {
         return 0;
     }
@@ -45,15 +51,13 @@ int segment_init(struct segment *s, const struct model_config *config, const str
     return status ? -1 : layer_buffers_init(&s->buffers, config, slice, first, end, options->max_rows, backend, err);
 }
 
-void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host,
-                     const struct segment_pause *pause)
+void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, void *host, const struct segment_pause *pause)
 {
     const struct backend_ops *ops = s->backend->ops;
     size_t n = (size_t)rows->n_rows * (size_t)s->config->dim;
     ops->step_begin(s->backend, rows);
-    int32_t first = s->first;
+    int replayed = ops->replay && ops->replay(s->backend, s);
     if (ops->replay && rows->n_rows <= BACKEND_REPLAY_ROWS) {
-        first = ops->replay(s->backend, s) ? s->end : first;
         pause = NULL; /* what is recorded cannot be parted, and is short */
     }
     if (embed) {
@@ -61,7 +65,7 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
     } else {
         ops->upload(s->backend, s->hidden, host, n);
     }
-    for (int32_t i = first; i < s->end; i++) {
+    for (int32_t i = replayed ? s->end : s->first; i < s->end; i++) {
         if (pause && i > s->first) {
             ops->sync(s->backend);
             if (pause->run(pause->context, i - s->first, s->end - i)) {
@@ -71,5 +75,13 @@ void segment_forward(struct segment *s, const struct backend_rows *rows, int emb
         layer_forward(s->backend, s->config, &s->slice->layers[i - s->slice->range.layer_first], i, s->kv, i - s->first,
                       &s->buffers, s->hidden);
     }
-    ops->download(s->backend, host, s->hidden, n);
+    if (s->normed) {
+        struct norm_spec norm = layer_norm_spec(s->config, s->slice->output_norm);
+        if (!replayed) {
+            ops->norm(s->backend, &norm, s->hidden, s->normed);
+        }
+        ops->act_download(s->backend, host, s->normed, rows->n_rows);
+    } else {
+        ops->download(s->backend, host, s->hidden, n);
+    }
 }

@@ -11,7 +11,8 @@ struct segment {
     int32_t first, end;                /* layers, within the slice's */
     struct backend_kv *kv;             /* the backend's */
     struct layer_buffers buffers;
-    float *hidden; /* [max_rows, dim] backend memory */
+    float *hidden;              /* [max_rows, dim] backend memory */
+    struct backend_act *normed; /* [max_rows, dim] behind the last layer of a model whose head takes packed rows, else NULL */
 };
 
 struct segment_options {
@@ -28,10 +29,10 @@ struct segment_pause {
     void *context;
 };
 
-/* Runs the rows through the layers. embed = 1: hidden comes from the rows' tokens; else it is read from host. The result is
- * written to host [n_rows, dim]. Waits. pause: NULL = layers follow each other without a look at anything; so do those of a
- * step that the backend may replay. */
-void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, float *host,
+/* Runs the rows through the layers. embed = 1: hidden comes from the rows' tokens; else it is read from host [n_rows, dim]. The
+ * result is written to host: hidden, or with `normed` what the head takes [n_rows, head_row_bytes]. Waits. pause: NULL = layers
+ * follow each other without a look at anything; so do those of a step that the backend may replay. */
+void segment_forward(struct segment *s, const struct backend_rows *rows, int embed, void *host,
                      const struct segment_pause *pause);
 
 /* Bytes of the segment's KV pages. */

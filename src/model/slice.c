@@ -9,7 +9,7 @@
 struct loader {
     const struct gguf *file;
     struct slice *slice;
-    struct backend *backend;
+    struct backend *backend; /* of what is being loaded */
     slice_progress_fn progress;
     void *progress_context;
     uint64_t done, total;
@@ -216,7 +216,7 @@ static int load_head(struct loader *l, const struct model_config *c, struct slic
     int shared = slice->range.embeds && strcmp(stem, "token_embd") == 0;
     head->scale = 1;
     snprintf(name, sizeof name, "%s.weight", stem);
-    if (load_vector(l, "output_norm.weight", c->dim, &slice->output_norm) ||
+    if (load_vector(l, "output_norm.weight", c->dim, &slice->head_norm) ||
         find_matrix(l, name, c->n_vocab, c->dim, 1, &head->weight) || take_rows(l, rows, BACKEND_MATRIX, shared, &head->weight)) {
         return -1;
     }
@@ -234,38 +234,45 @@ static int load_head(struct loader *l, const struct model_config *c, struct slic
     return l->backend->ops->import(l->backend, &head->bias, BACKEND_VECTOR, l->err);
 }
 
-static int load_all(struct slice *slice, struct loader *l, const struct model_config *c)
+static int load_all(struct slice *slice, struct loader *l, const struct model_config *c, const struct slice_places *places)
 {
     const struct slice_range *r = &slice->range;
     slice->layers = calloc((size_t)(r->layer_end - r->layer_first) + 1, sizeof *slice->layers);
     if (!slice->layers) {
         return error_set(l->err, "out of memory for %d layers", r->layer_end - r->layer_first);
     }
+    l->backend = places->first;
     if (r->embeds && load_matrix(l, "token_embd.weight", c->n_vocab, c->dim, BACKEND_ROWS, &slice->embed)) {
         return -1;
     }
     for (int32_t layer = r->layer_first; layer < r->layer_end; layer++) {
+        l->backend = layer < places->cut ? places->first : places->behind;
         if (load_layer(l, c, layer, &slice->layers[layer - r->layer_first])) {
             return -1;
         }
     }
+    if (r->ends && load_vector(l, "output_norm.weight", c->dim, &slice->output_norm)) {
+        return -1;
+    }
+    l->backend = places->head;
     return r->vocab_end > r->vocab_first ? load_head(l, c, slice) : 0;
 }
 
 int slice_load(struct slice *slice, const struct gguf *file, const struct model_config *config, const struct slice_range *range,
-               struct backend *backend, slice_progress_fn progress, void *progress_context, struct error *err)
+               const struct slice_places *places, slice_progress_fn progress, void *progress_context, struct error *err)
 {
     memset(slice, 0, sizeof *slice);
     slice->range = *range;
     struct loader l = {
-        .file = file, .slice = slice, .backend = backend, .progress = progress, .progress_context = progress_context, .err = err};
+        .file = file, .slice = slice, .progress = progress, .progress_context = progress_context, .err = err};
     struct slice_sizes sizes;
     if (slice_sizes_init(&sizes, file, config, err)) {
         return -1;
     }
     l.total = slice_bytes(&sizes, range);
+    slice->head_type = sizes.head_type;
     slice_sizes_free(&sizes);
-    if (load_all(slice, &l, config)) {
+    if (load_all(slice, &l, config, places)) {
         slice_free(slice);
         return -1;
     }
@@ -303,12 +310,14 @@ int slice_sizes_init(struct slice_sizes *sizes, const struct gguf *file, const s
 {
     char name[32];
     snprintf(name, sizeof name, "%s.weight", head_stem(file));
+    const struct gguf_tensor *head = gguf_find_tensor(file, name);
     *sizes = (struct slice_sizes){.n_layers = config->n_layers,
                                   .n_vocab = config->n_vocab,
                                   .norm_bytes = named_bytes(file, "output_norm.weight"),
-                                  .row_bytes = named_bytes(file, name) / (uint64_t)config->n_vocab,
+                                  .row_bytes = (head ? head->bytes : 0) / (uint64_t)config->n_vocab,
                                   .embed_bytes = named_bytes(file, "token_embd.weight"),
-                                  .tied = !gguf_find_tensor(file, "output.weight")};
+                                  .tied = !gguf_find_tensor(file, "output.weight"),
+                                  .head_type = head ? (enum dtype)head->type : DTYPE_F32};
     sizes->layer_bytes = calloc((size_t)config->n_layers + 1, sizeof *sizes->layer_bytes);
     if (!sizes->layer_bytes) {
         return error_set(err, "out of memory for the sizes of %d layers", config->n_layers);
@@ -331,7 +340,7 @@ uint64_t slice_bytes(const struct slice_sizes *sizes, const struct slice_range *
     for (int32_t layer = range->layer_first; layer < range->layer_end; layer++) {
         sum += sizes->layer_bytes[layer];
     }
-    sum += n_rows ? sizes->norm_bytes : 0;
+    sum += n_rows || range->ends ? sizes->norm_bytes : 0;
     return sum + (range->embeds && sizes->tied ? 0 : n_rows * sizes->row_bytes);
 }
 

@@ -125,7 +125,7 @@ static void ask_memory(struct question *q, const struct slice_sizes *sizes, cons
         q->layer_bytes[i] = sizes->layer_bytes[i] + kv_bytes(config, o, i, i + 1, n_pages);
     }
     for (int32_t rank = 0; rank < o->n_ranks; rank++) {
-        struct slice_range all = {.layer_end = sizes->n_layers, .embeds = rank == 0};
+        struct slice_range all = {.layer_end = sizes->n_layers, .embeds = rank == 0, .ends = rank == o->n_ranks - 1};
         uint64_t fixed = buffer_bytes(config, o, &all) + sizes->norm_bytes + o->kv_memory + (rank == 0 ? sizes->embed_bytes : 0);
         uint64_t limit = o->memory ? o->memory[rank] : UINT64_MAX;
         q->memory[rank] = limit == UINT64_MAX ? limit : limit > fixed ? limit - fixed : 0;
@@ -302,8 +302,9 @@ int plan_make(const struct slice_sizes *sizes, const struct model_config *config
         }
     }
     for (int32_t i = 0; status == 0 && i < options->n_ranks; i++) {
-        ranks[i].range = (struct slice_range){slices[i].layer_first, slices[i].layer_end, slices[i].vocab_first,
-                                              slices[i].vocab_end, i == 0};
+        ranks[i].range = (struct slice_range){
+            slices[i].layer_first,    slices[i].layer_end, slices[i].vocab_first, slices[i].vocab_end, i == 0,
+            i == options->n_ranks - 1};
     }
     int32_t n_pages = status == 0 ? pool_pages(config, options, ranks, err) : -1;
     for (int32_t i = 0; n_pages > 0 && i < options->n_ranks; i++) {

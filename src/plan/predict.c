@@ -3,6 +3,7 @@
 
 #include "src/core/error.h"
 #include "src/engine/batch.h"
+#include "src/model/head.h"
 
 enum { MAX_CHUNKS = 4096, MAX_RANKS = 1024 };
 
@@ -32,22 +33,24 @@ double predict_rank_s(const struct predict_input *in, int32_t rank, const struct
     return layers_s(in, rank, step) + head_s(in, rank, n_tokens) + sample_s(in, rank, n_tokens);
 }
 
-struct batch_way predict_way(int32_t dim, double latency_s, double bytes_per_s)
+struct batch_way predict_way(size_t row_bytes, double latency_s, double bytes_per_s)
 {
     /* From a step's end to the next one's begin the message passes two threads on each side, besides its way. */
     static const double HANDOVER_S = 5e-5;
     return (struct batch_way){.fixed_s = HANDOVER_S + latency_s,
-                              .row_s = (sizeof(struct batch_row) + (double)dim * sizeof(float)) / bytes_per_s};
+                              .row_s = (double)(sizeof(struct batch_row) + row_bytes) / bytes_per_s};
 }
 
-/* A message with n_hidden rows from this rank to the next. */
+/* A message with n_hidden rows from this rank to the next; what the last one sends is for the head. */
 static double hop_s(const struct predict_input *in, int32_t rank, int32_t n_hidden)
 {
-    struct batch_way way = predict_way(in->dim, in->ranks[rank].hop_s, in->ranks[rank].bytes_per_s);
+    int last = rank == in->n_ranks - 1;
+    size_t row_bytes = last ? head_row_bytes(in->sizes->head_type, in->dim) : (size_t)in->dim * sizeof(float);
+    struct batch_way way = predict_way(row_bytes, in->ranks[rank].hop_s, in->ranks[rank].bytes_per_s);
     return in->n_ranks == 1 ? 0 : way.fixed_s + way.row_s * n_hidden;
 }
 
-/* From the last layer to the token: the slowest part of the head; a divided one also sends hidden out and candidates home. */
+/* From the last rank's message home to the token: the slowest part of the head; a divided one also sends candidates home. */
 static double end_s(const struct predict_input *in, int32_t n_tokens)
 {
     double head = 0, most = 0;
@@ -56,9 +59,9 @@ static double end_s(const struct predict_input *in, int32_t n_tokens)
         double part = head_s(in, rank, n_tokens);
         head = part > head ? part : head;
         last = part > 0 ? rank : last;
-        most = hop_s(in, rank, n_tokens) > most ? hop_s(in, rank, n_tokens) : most;
+        most = hop_s(in, rank, 0) > most ? hop_s(in, rank, 0) : most;
     }
-    return head + sample_s(in, 0, n_tokens) + (last > 0 ? 2 * most : 0);
+    return head + sample_s(in, 0, n_tokens) + (last > 0 ? most : 0);
 }
 
 static struct prediction decode_in_groups(const struct predict_input *in, int32_t n_streams, double past, int32_t n_groups)

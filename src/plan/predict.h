@@ -23,8 +23,8 @@ struct prediction {
     int32_t limits; /* the most loaded rank */
 };
 
-/* A batch of rows of `dim` floats from one rank to the next, over a link with these figures. */
-struct batch_way predict_way(int32_t dim, double latency_s, double bytes_per_s);
+/* A batch with row_bytes of hidden a row from one rank to the next, over a link with these figures. */
+struct batch_way predict_way(size_t row_bytes, double latency_s, double bytes_per_s);
 
 /* Decoding with n_streams sequences of `past` positions each, in the best number of groups (at least as many as there are ranks,
  * fewer with fewer streams, at most `depth`): a round takes the way round the ring, or as long as the most loaded rank works for

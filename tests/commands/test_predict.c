@@ -86,7 +86,7 @@ static void check_divided_head(void)
         pipeline_init(&p, n, 1, -HANDOVER_S);
         check_close("divided head", predict_decode(&p.in, 1, 0).tokens_per_s * (layers + head), 1 / (1 - f + f / n));
         pipeline_init(&p, n, 1, HOP_S);
-        double hops = (n + 2) * (HOP_S + HANDOVER_S);
+        double hops = (n + 1) * (HOP_S + HANDOVER_S);
         check_close("divided head with hops", predict_decode(&p.in, 1, 0).tokens_per_s, 1 / (layers + head / n + hops));
     }
 }

@@ -43,6 +43,10 @@ static void fill_rows(struct attention_case *c, int kind, uint64_t *seed)
         for (int32_t i = 0; i < n_slots; i++) {
             add_rows(c, slots[i], pick(places, n_places, seed), 1, &next_page);
         }
+    } else if (kind == 4) {
+        for (int32_t i = 0; i < 6; i++) {
+            add_rows(c, slots[i], i == 0 ? 3000 : places[i], 1, &next_page);
+        }
     } else if (kind == 1) {
         add_rows(c, slots[0], pick(places, n_places - 1, seed), 1 + random_below(seed, 15), &next_page);
         add_rows(c, slots[1], pick(starts, n_starts, seed), 1 + random_below(seed, 15), &next_page);
@@ -68,8 +72,9 @@ static struct attention_case random_case(int number, uint64_t *seed)
     static const int32_t dims[] = {8, 40, 64, 64, 80, 96, 128, 128, 128, 192, 256, 20, 34};
     static const int32_t n_dims = sizeof dims / sizeof *dims;
     struct attention_case c = {};
-    int32_t heads = number % 16 == 15 ? 37 : 1 + random_below(seed, 8);
-    c.shape.n_kv_heads = 1 + random_below(seed, 3);
+    int many = number % 16 == 15 || number % 16 == 8;
+    int32_t heads = many ? 37 : 1 + random_below(seed, 8);
+    c.shape.n_kv_heads = number % 16 == 8 ? 3 : 1 + random_below(seed, 3);
     c.shape.k_dim = pick(dims, n_dims, seed);
     c.shape.v_dim = random_below(seed, 2) ? c.shape.k_dim : pick(dims, n_dims, seed);
     c.n_heads = heads * c.shape.n_kv_heads;
@@ -83,7 +88,7 @@ static struct attention_case random_case(int number, uint64_t *seed)
     c.q_size = random_below(seed, 3) ? 1.0f : 60.0f;
     c.v_size = random_below(seed, 4) ? 1.0f : 1e-37f;
     c.forms = c.n_heads * c.shape.v_dim % 32 == 0 ? 1 + random_below(seed, 3) : (int)BACKEND_ACT_FLOAT;
-    fill_rows(&c, number % 4, seed);
+    fill_rows(&c, number % 16 == 8 ? 4 : number % 4, seed);
     return c;
 }
 

@@ -43,6 +43,7 @@ void reference_history(const struct attention_case *c, uint64_t seed, struct att
 /* rope_store and attention of the CPU backend with its scalar kernels. */
 void reference_attention(const struct attention_case *c, struct attention_data *data);
 
+void reference_sin_cos(double x, double *sine, double *cosine);
 /* One row of cols columns. */
 void reference_norm(const float *in, const float *weight, float eps, int32_t cols, int forms, const struct case_act *out);
 void reference_gate(const float *gate, const float *up, int32_t cols, int forms, const struct case_act *out);
@@ -50,7 +51,8 @@ void reference_gate(const float *gate, const float *up, int32_t cols, int forms,
 #ifdef __cplusplus
 }
 
-/* Both return the number of failed checks. */
+/* Each returns the number of failed checks. */
+int check_math(uint64_t seed);
 int check_norm_and_gate(uint64_t seed, int n_cases);
 int check_attention(uint64_t seed, int n_cases);
 /* 1, with a line that says where, when n bytes differ as elements of that size. */

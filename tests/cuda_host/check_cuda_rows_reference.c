@@ -4,8 +4,14 @@
 #include <string.h>
 
 #include "kernels/cpu/backend_cpu.h"
+#include "kernels/cpu/math_ref.h"
 #include "tests/check.h"
 #include "tests/kernels/random.h"
+
+void reference_sin_cos(double x, double *sine, double *cosine)
+{
+    sin_cos_ref(x, sine, cosine);
+}
 
 static void round_row(const struct cpu_kernels *kernels, int32_t cols, int forms, const struct case_act *out)
 {

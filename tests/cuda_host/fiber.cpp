@@ -27,8 +27,8 @@ struct fiber {
     void (*body)();
     fiber *next; /* in the pool */
 };
-static fiber *pool, *running;
 static fiber caller; /* who called fiber_enter, as a fiber */
+static fiber *pool, *running = &caller;
 
 #ifdef CUDA_HOST_ASAN
 static void before_switch(fiber *from, const fiber *to)
@@ -83,7 +83,12 @@ static void fiber_main(transfer_t from)
 
 fiber *fiber_self()
 {
-    return running;
+    return running == &caller ? nullptr : running;
+}
+
+bool fiber_has(const fiber *self, const void *at)
+{
+    return (uintptr_t)at - (uintptr_t)self->stack < self->bytes;
 }
 
 void fiber_enter(fiber *to)

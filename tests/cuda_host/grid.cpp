@@ -45,7 +45,8 @@ struct thread {
 };
 static struct {
     const void *kernel;
-    const std::function<void()> *body;
+    void (*body)(const void *);
+    const void *parameters;
     size_t shared_bytes;
     int n_threads, n_warps;
     thread threads[MAX_THREADS];
@@ -58,15 +59,31 @@ static struct {
 } grid;
 alignas(1024) static unsigned char arena[GUARD + SHARED_MOST + GUARD];
 
-[[noreturn]] static void die(const char *what, const thread *t)
+int running_thread()
 {
-    fprintf(stderr, "cuda_host: %s, block (%u, %u, %u) of (%u, %u, %u), %d threads: %s", kernel_name(grid.kernel).c_str(),
-            blockIdx.x, blockIdx.y, blockIdx.z, gridDim.x, gridDim.y, gridDim.z, grid.n_threads, what);
-    if (t) {
-        fprintf(stderr, ", thread (%u, %u, %u)", t->index.x, t->index.y, t->index.z);
+    return (int)(grid.running - grid.threads);
+}
+
+void say(const char *what, int thread)
+{
+    fprintf(stderr, "cuda_host: %s, block (%u, %u, %u) of (%u, %u, %u), %d threads: ", kernel_name(grid.kernel).c_str(),
+            blockIdx.x, blockIdx.y, blockIdx.z, gridDim.x, gridDim.y, gridDim.z, grid.n_threads);
+    if (thread >= 0) {
+        uint3 t = grid.threads[thread].index;
+        fprintf(stderr, "thread (%u, %u, %u): ", t.x, t.y, t.z);
     }
-    fputc('\n', stderr);
+    fprintf(stderr, "%s\n", what);
+}
+
+void stop(const char *what, int thread)
+{
+    say(what, thread);
     abort();
+}
+
+[[noreturn]] static void die(const std::string &what, const thread *t)
+{
+    stop(what.c_str(), t ? (int)(t - grid.threads) : -1);
 }
 
 /* -- what a thread does -- */
@@ -104,7 +121,7 @@ static void thread_main()
     fiber *self = fiber_self();
     fiber *next = self;
     while (next == self) {
-        (*grid.body)();
+        grid.body(grid.parameters);
         grid.running->state = ENDED;
         grid.running->fiber = nullptr;
         next = next_lane(self);
@@ -117,7 +134,7 @@ void warp(const char *name, uint32_t mask, evaluate_fn evaluate, void *data)
 {
     thread *self = grid.running;
     if (!(mask >> lane_id & 1)) {
-        die((std::string(name) + " by a lane that its mask does not name").c_str(), self);
+        die(std::string(name) + " by a lane that its mask does not name", self);
     }
     self->name = name;
     self->mask = mask;
@@ -138,13 +155,19 @@ void barrier(int number, int n_threads, bool waits)
     if (number < 0 || number >= BARRIERS || n_threads % WARP != 0) {
         die("a barrier that there is not, or one for parts of warps", grid.running);
     }
+    races_arrive(number, running_thread());
     if (++grid.n_arrived[number] == n_threads) {
         grid.n_arrived[number] = 0;
         for (int t = 0; t < grid.n_threads; t++) {
             if (grid.threads[t].state == AT_BARRIER && grid.threads[t].value == number) {
                 grid.threads[t].state = READY;
+                races_pass(number, t);
             }
         }
+        if (waits) {
+            races_pass(number, running_thread());
+        }
+        races_open(number);
     } else if (waits) {
         grid.running->value = number;
         wait_in(AT_BARRIER);
@@ -157,6 +180,8 @@ void copy_16(void *shared, const void *global)
     if (((uintptr_t)shared | (uintptr_t)global) % 16) {
         die("cuda_copy_16 with an address that is no multiple of 16", self);
     }
+    races_access(shared, 16, true, __builtin_return_address(0));
+    races_access(global, 16, false, __builtin_return_address(0));
     memset(shared, UNWRITTEN, 16);
     self->copies.push_back({shared, global, self->n_groups});
 }
@@ -171,6 +196,7 @@ void copy_wait(int n_left)
     thread *self = grid.running;
     size_t n_done = 0;
     while (n_done < self->copies.size() && self->copies[n_done].group < self->n_groups - n_left) {
+        races_access(self->copies[n_done].to, 16, true, __builtin_return_address(0));
         memcpy(self->copies[n_done].to, self->copies[n_done].from, 16);
         n_done++;
     }
@@ -191,17 +217,21 @@ static bool release(thread *lanes, int n_lanes, int first)
         }
         const thread *t = &lanes[i];
         if (t->state == ENDED) {
-            die((std::string(like->name) + " names a lane that has ended").c_str(), t);
+            die(std::string(like->name) + " names a lane that has ended", t);
         }
         if (t->state != AT_WARP) {
             return false;
         }
         if (t->evaluate != like->evaluate || t->mask != like->mask) {
-            die((std::string(like->name) + " meets " + t->name + " of another kind or mask").c_str(), t);
+            die(std::string(like->name) + " meets " + t->name + " of another kind or mask", t);
         }
         data[i] = t->data;
     }
-    like->evaluate(data, mask);
+    if (like->evaluate) {
+        like->evaluate(data, mask);
+    } else {
+        races_order_warp((int)(lanes - grid.threads), mask);
+    }
     for (int i = 0; i < n_lanes; i++) {
         if (mask >> i & 1) {
             lanes[i].state = READY;
@@ -258,6 +288,7 @@ static void release_block(int n_ended)
             n_at_block, count(AT_BARRIER, nullptr), n_at_warp, at_warp ? at_warp->name : "a warp's operation", n_ended);
         die(text, ended ? ended : at_warp);
     }
+    races_order_all();
     grid.block_value = 0;
     for (int t = 0; t < grid.n_threads; t++) {
         grid.block_value += grid.threads[t].value != 0;
@@ -298,6 +329,7 @@ static void run_block(const std::vector<range> &shared)
             release_block(n_ended);
         }
     }
+    races_order_all();
     for (int n : grid.n_arrived) {
         if (n > 0) {
             die("threads have come to a barrier that never opened", nullptr);
@@ -336,16 +368,20 @@ static void check_guards()
     ASAN_POISON_MEMORY_REGION(dynamic_shared + grid.shared_bytes, sizeof arena - GUARD - grid.shared_bytes);
 }
 
-void run_grid(const cudaLaunchConfig_t &config, const void *kernel, const std::function<void()> &body)
+void run_grid(const cudaLaunchConfig_t &config, const void *kernel, void (*body)(const void *), const void *parameters,
+              size_t bytes)
 {
     grid.kernel = kernel;
-    grid.body = &body;
+    grid.body = body;
+    grid.parameters = parameters;
     blockDim = config.blockDim;
     gridDim = config.gridDim;
     grid.n_threads = (int)(blockDim.x * blockDim.y * blockDim.z);
     grid.n_warps = (grid.n_threads + WARP - 1) / WARP;
     set_guards(config.dynamicSmemBytes);
     const std::vector<range> &shared = kernel_shared(kernel);
+    range of_parameters = {static_cast<unsigned char *>(const_cast<void *>(parameters)), bytes};
+    races_begin(shared, {dynamic_shared, grid.shared_bytes}, of_parameters, (size_t)grid.n_threads);
     std::vector<uint32_t> order((size_t)gridDim.x * gridDim.y * gridDim.z);
     std::iota(order.begin(), order.end(), 0);
     for (size_t n = order.size(); n > 0; n--) {

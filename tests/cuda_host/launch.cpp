@@ -24,7 +24,8 @@ static size_t static_shared(const void *kernel)
     return bytes;
 }
 
-cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, std::function<void()> thread)
+cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, void (*thread)(const void *), const void *parameters,
+                   size_t bytes)
 {
     std::lock_guard<std::recursive_mutex> lock(mutex);
     const dim3 &g = config.gridDim, &b = config.blockDim;
@@ -41,7 +42,9 @@ cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, std::fu
         return fail(cudaErrorInvalidResourceHandle);
     }
     cudaLaunchConfig_t own = config;
-    return enqueue(config.stream, "kernel", [own, kernel, thread] { run_grid(own, kernel, thread); });
+    auto first = static_cast<const char *>(parameters);
+    auto copied = std::make_shared<std::vector<char>>(first, first + bytes);
+    return enqueue(config.stream, "kernel", [=] { run_grid(own, kernel, thread, copied->data(), bytes); });
 }
 
 cudaError_t function_attribute(const void *kernel, cudaFuncAttribute attribute, int value)

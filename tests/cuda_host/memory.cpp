@@ -194,6 +194,12 @@ cudaMemoryType memory_of(const void *at, size_t bytes, bool *fits)
     return found->second.type;
 }
 
+range allocation_of(const void *at)
+{
+    auto *found = owner((uintptr_t)at);
+    return {reinterpret_cast<unsigned char *>(found->first), found->second.bytes};
+}
+
 void check_parameter(const void *kernel, int index, const void *at)
 {
     std::lock_guard<std::recursive_mutex> lock(mutex);

@@ -1,6 +1,6 @@
-/* The tensor cores' products. SPDX-License-Identifier: MIT
+/* The tensor cores' products, and how their fragments are loaded. SPDX-License-Identifier: MIT
  *
- * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32". */
+ * Source: PTX ISA 8.x, "Matrix Fragments for mma.m16n8k32", "ldmatrix". */
 #include "cuda_ptx_host.h"
 
 #include <string.h>
@@ -31,6 +31,22 @@ void mma_s8(void *const lanes[32], uint32_t mask)
                 sum += a[row][k] * b[column][k];
             }
             own->c[i] = (int32_t)((uint32_t)own->c[i] + (uint32_t)sum);
+        }
+    }
+}
+
+void load_matrices(void *const lanes[32], uint32_t mask)
+{
+    if (mask != 0xFFFFFFFF) {
+        trap("cuda_load_matrices by a warp of less than 32 threads");
+    }
+    for (int lane = 0; lane < 32; lane++) {
+        for (int i = 0; i < 4; i++) {
+            auto *row = static_cast<const matrix_rows *>(lanes[8 * i + lane / 4])->row;
+            if (reinterpret_cast<uintptr_t>(row) % 16) {
+                trap("cuda_load_matrices of a row that begins at no multiple of 16");
+            }
+            memcpy(&static_cast<matrix_rows *>(lanes[lane])->out[i], static_cast<const char *>(row) + lane % 4 * 4, 4);
         }
     }
 }

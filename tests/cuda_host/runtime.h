@@ -4,6 +4,8 @@
 
 #include "cuda_runtime.h"
 
+#include <algorithm>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -45,7 +47,23 @@ std::string kernel_name(const void *kernel);
 const std::vector<range> &kernel_shared(const void *kernel);
 
 /* -- grid.cpp -- */
-void run_grid(const cudaLaunchConfig_t &config, const void *kernel, const std::function<void()> &thread);
+/* parameters: what thread is called with, of that size. */
+void run_grid(const cudaLaunchConfig_t &config, const void *kernel, void (*thread)(const void *), const void *parameters,
+              size_t bytes);
+int running_thread(); /* its place in the block */
+/* A line about the kernel, the block and the thread (-1: none); stop ends the program with it. */
+void say(const char *what, int thread);
+[[noreturn]] void stop(const char *what, int thread);
+
+/* -- races.cpp: nothing happens unless some source was compiled for it (llm_cuda_host_library: RACES) -- */
+void races_begin(const std::vector<range> &shared, range dynamic, range parameters, size_t n_threads);
+void races_order_all();
+void races_order_warp(int first_thread, uint32_t mask);
+void races_arrive(int barrier, int thread);
+void races_pass(int barrier, int thread); /* before races_open */
+void races_open(int barrier);
+/* code: who does it, an address in the program. */
+void races_access(const void *at, size_t bytes, bool writes, const void *code);
 
 /* -- memory.cpp -- */
 /* While device memory is open; nests. */
@@ -55,6 +73,7 @@ struct open_memory {
 };
 /* The memory that [at, at + bytes) lies in: Unregistered if it is none of ours; *fits = 0 if it goes beyond. */
 cudaMemoryType memory_of(const void *at, size_t bytes, bool *fits);
+range allocation_of(const void *at); /* which is ours */
 
 /* -- device.cpp -- */
 cudaError_t fail(cudaError_t error); /* keeps it for cudaGetLastError, returns it */

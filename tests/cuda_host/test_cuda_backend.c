@@ -124,7 +124,7 @@ static void model_free(struct model *m)
 /* The model's weights as the backend wants them. */
 static struct slice slice_on(struct model *m, struct backend *b)
 {
-    struct slice s = {.range = {0, LAYERS, 0, VOCAB, 1}, .layers = m->imported};
+    struct slice s = {.range = {0, LAYERS, 0, VOCAB, 1, 1}, .layers = m->imported, .head_type = m->head.weight.dtype};
     for (int i = 0; i < LAYERS; i++) {
         const struct layer_weights *w = &m->weights[i];
         m->imported[i] = (struct layer_weights){.attn_norm = import(b, w->attn_norm, BACKEND_VECTOR),
@@ -138,7 +138,7 @@ static struct slice slice_on(struct model *m, struct backend *b)
                                                 .down = import_linear(b, w->down)};
     }
     s.embed = import(b, m->embed, BACKEND_ROWS);
-    s.output_norm = import(b, m->output_norm, BACKEND_VECTOR);
+    s.output_norm = s.head_norm = import(b, m->output_norm, BACKEND_VECTOR);
     s.head = import_linear(b, m->head);
     return s;
 }
@@ -162,7 +162,7 @@ static int32_t step_rows(int step, int32_t *positions, int32_t *slots, int32_t *
     return n;
 }
 
-/* out: [FLOATS] hidden and logits of every step. */
+/* out: [FLOATS] what the segment leaves (hidden, or rows packed for the head) and logits of every step. */
 static void run_steps(struct model *m, struct backend *b, float *out)
 {
     struct segment_options options = {ROWS, SLOTS * PAGES, KV_F16, KV_Q8_0};
@@ -213,7 +213,7 @@ static void test_steps(uint64_t seed)
         int64_t at = first_difference(found, expected, FLOATS);
         CHECK_THAT(at < 0, "seed %d, record %d: float %d is %.9g, expected %.9g", (int)seed, record, (int)at, (double)found[at],
                    (double)expected[at]);
-        int32_t n_replays = (int32_t)backend_cuda_replays(b);
+        int32_t n_replays = (int32_t)backend_cuda_counts(b).n_replays;
         CHECK_THAT(record ? n_replays >= STEPS : n_replays == 0, "%d steps replayed, record %d", n_replays, record);
         b->ops->destroy(b);
     }
@@ -259,7 +259,7 @@ static void test_large_matrix(enum dtype type, int64_t rows, int64_t cols)
         int64_t at = first_difference(found[i], found[0], rows);
         CHECK_THAT(at < 0, "%s from place %d: float %d differs", dtype_info(type)->name, i, (int)at);
         if (i > 0) {
-            CHECK_THAT(backend_cuda_taken_bytes(b) >= backend_cuda_matrix_bytes(type, rows, cols), "too little was taken");
+            CHECK_THAT(backend_cuda_counts(b).bytes >= backend_cuda_matrix_bytes(type, rows, cols), "too little was taken");
             b->ops->destroy(b);
         }
     }
@@ -300,7 +300,7 @@ static void test_limits(void)
     }
     CHECK_THAT(n > 90 && n <= 127, "%d matrices of 1 MiB fit", n);
     check_error(&err, "fewer layers on the GPU (-ngl N) need less");
-    CHECK_THAT(backend_cuda_taken_bytes(b) <= LIMIT, "it took more than it may");
+    CHECK_THAT(backend_cuda_counts(b).bytes <= LIMIT, "it took more than it may");
     b->ops->destroy(b);
 
     setenv("CUDA_HOST_MEMORY", "200000000", 1);

@@ -108,6 +108,37 @@ static void test_keep_wanted(void)
     batch_free(&b);
 }
 
+/* Rows for the head: 32 quants and a scale each. */
+static void test_packed(void)
+{
+    struct batch b, view;
+    struct error err;
+    struct batch_shape wide = shape;
+    wide.dim = 64;
+    CHECK_INT(batch_init(&b, &wide, NULL), 0);
+    batch_set_counts(&b, 3, 0, 3);
+    size_t floats = batch_bytes(&b);
+    b.header->flags = BATCH_PACKED;
+    CHECK_INT((int)batch_row_bytes(b.header), 64 + 2 * 4);
+    CHECK_INT((int)(floats - batch_bytes(&b)), 3 * (64 * 4 - 72));
+    for (int32_t i = 0; i < 3; i++) {
+        b.rows[i] = (struct batch_row){.flags = i == 1 ? 0 : BATCH_ROW_WANTS_TOKEN};
+        memset(batch_hidden_row(&b, i), 'a' + i, batch_row_bytes(b.header));
+    }
+    batch_keep_wanted(&b);
+    CHECK_INT(b.header->n_hidden, 2);
+    const char *kept = batch_hidden_row(&b, 0);
+    CHECK_THAT(kept[0] == 'a' && kept[71] == 'a' && kept[72] == 'c' && kept[143] == 'c', "other rows were kept");
+    batch_view(&view, &wide, b.memory, b.capacity);
+    CHECK_INT(batch_check(&view, batch_bytes(&b), &err), 0);
+    batch_free(&b);
+    CHECK_INT(batch_init(&b, &shape, NULL), 0); /* five columns cannot be packed */
+    batch_set_counts(&b, 1, 0, 1);
+    b.header->flags = BATCH_PACKED;
+    CHECK_INT(batch_check(&b, batch_bytes(&b), &err), -1);
+    batch_free(&b);
+}
+
 static void test_refused(void)
 {
     struct batch b;
@@ -139,6 +170,7 @@ int main(void)
     test_round_trip();
     test_needs();
     test_keep_wanted();
+    test_packed();
     test_refused();
     return check_result();
 }

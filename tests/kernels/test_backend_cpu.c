@@ -126,6 +126,15 @@ static void test_quantised_chain(void)
             memcpy(reference, out, ROWS * COLS * sizeof *reference);
         }
         CHECK_THAT(memcmp(reference, out, ROWS * COLS * sizeof *out) == 0, "%d threads: other bits", n_threads);
+        char *packed = malloc(ROWS * backend_act_row_bytes(K));
+        ops->act_download(m.backend, packed, act, ROWS);
+        memset(hidden, 0, ROWS * K * sizeof *hidden);
+        ops->gated(m.backend, GATE_SILU, hidden, hidden, K, act); /* something else */
+        ops->act_upload(m.backend, act, packed, ROWS);
+        memset(out, 0, ROWS * COLS * sizeof *out);
+        ops->matmul(m.backend, act, &mat, 1);
+        CHECK_THAT(memcmp(reference, out, ROWS * COLS * sizeof *out) == 0, "other bits from packed rows");
+        free(packed);
         free(data);
         free(values);
         machine_free(&m);

@@ -282,7 +282,7 @@ static int run_all(struct bench *b, struct cluster *cluster, struct error *err)
         stage_work(&b->job.stage);
     } else {
         if (status == 0) {
-            common_options_warn(&b->options.common);
+            common_options_warn(&b->options.common, &b->job);
             report_partition(&b->job);
             status = measure_all(b, err);
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "src/commands/info/info.h"
 
+#include "src/commands/info/info_devices.h"
 #include "src/commands/info/info_json.h"
 #include "src/commands/info/info_plan.h"
 #include "src/commands/info/info_print.h"
@@ -11,7 +12,7 @@ struct info_options {
     struct option_ints split;
     int32_t n_ranks, n_ctx;
     int k_type, v_type;
-    int tensors, json, help;
+    int tensors, devices, json, help;
 };
 
 #define AT(field) offsetof(struct info_options, field)
@@ -22,6 +23,7 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Options"},
     {"-m --model", OPTION_TEXT, AT(model), 0, 0, NULL, "FILE", "GGUF file, or any part of a split one"},
     {"--tensors", OPTION_FLAG, AT(tensors), 0, 0, NULL, NULL, "list every tensor too"},
+    {"--devices", OPTION_FLAG, AT(devices), 0, 0, NULL, NULL, "instead of a model: the processors, memory and GPUs of each rank"},
     {"--ranks", OPTION_INT, AT(n_ranks), 0, 256, NULL, "N", "show N ranks, divided by bytes alone (default: as many as this job has)"},
     {"--split", OPTION_INTS, AT(split), 0, 100000, NULL, "5,9,9", "layers of each rank (default: by bytes, the head counted)"},
     {"-c --ctx-size", OPTION_INT, AT(n_ctx), 0, 1 << 30, NULL, "N", "context that memory is counted for (default 0: min(model's, 4096))"},
@@ -76,11 +78,20 @@ int command_info(struct cluster *cluster, int argc, char **argv, int first, stru
 {
     struct info_options o = {.k_type = KV_F16, .v_type = KV_F16};
     int status = options_parse(table, &o, argc, argv, first, err);
+    if (cluster_agree(cluster, status, err)) {
+        options_free(table, &o);
+        return -1;
+    }
+    if (o.devices && !o.help) {
+        options_free(table, &o);
+        return cluster_agree(cluster, info_devices(cluster, stdout, err), err);
+    }
     o.n_ranks = o.n_ranks ? o.n_ranks : o.split.given && o.split.n ? o.split.n : cluster->size;
-    if (status == 0 && cluster->rank == 0) {
+    if (cluster->rank == 0) {
         if (o.help) {
             options_print_help(stdout,
                                "Usage: llm info -m FILE [options]\n"
+                               "       llm info --devices\n"
                                "Prints the metadata of a model file, what its tensors add up to, and what ranks would own.\n",
                                table);
         } else {

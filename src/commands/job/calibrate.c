@@ -209,8 +209,11 @@ static int prepare(struct bench *b)
     for (int32_t i = 0; i < n_pages; i++) {
         b->pages[i] = i;
     }
-    return backend_cpu_create(&b->backend, job->options.isa, job->pool, MAX_ROWS, !job->options.no_repack, b->err) ||
-                   slice_load(&b->slice, &job->file, &job->config, &b->range, b->backend, NULL, NULL, b->err) ||
+    if (parts_backend(job, MAX_ROWS, &b->backend, b->err)) {
+        return -1;
+    }
+    struct slice_places places = {b->backend, b->backend, 0, b->backend};
+    return slice_load(&b->slice, &job->file, &job->config, &b->range, &places, NULL, NULL, b->err) ||
                    segment_init(&b->segment, &job->config, &b->slice, b->range.layer_first, b->range.layer_end, b->backend, &so,
                                 b->err) ||
                    head_init(&b->head, &job->config, &b->slice, b->backend, b->err)
@@ -272,6 +275,8 @@ void calibrate_key(const struct job *job, char *key, size_t size)
     const struct model_config *c = &job->config;
     const struct job_options *o = &job->options;
     const struct layer_shape *s = &c->layers[0];
+    const struct device *d = &job->devices[job->cluster->rank];
+    int gpu = d->kind == DEVICE_CUDA && o->gpu_layers != 0;
     struct stat program;
     char types[512], mode[1024];
     if (stat("/proc/self/exe", &program)) {
@@ -282,11 +287,11 @@ void calibrate_key(const struct job *job, char *key, size_t size)
     snprintf(
         key, size,
         "llm %s %lld bytes of %lld; model %s layers %d dim %d heads %d/%d x %d/%d ffn %d vocab %d types %sfor %d ranks; isa %s%s "
-        "threads %d rows %d kv %d/%d; %s",
+        "threads %d rows %d kv %d/%d; %s%s; %s",
         LLM_VERSION, (long long)program.st_size, (long long)program.st_mtime, c->arch->name, c->n_layers, c->dim, s->n_heads,
         s->n_kv_heads, c->k_dim, c->v_dim, s->ffn_dim, c->n_vocab, types, job->cluster->size, o->isa,
         o->no_repack ? " no-repack" : "", thread_pool_size(job->pool), o->max_rows < MAX_ROWS ? o->max_rows : MAX_ROWS, o->k_type,
-        o->v_type, mode);
+        o->v_type, gpu ? d->gpu_name : "cpu", gpu && o->no_gpu_graphs ? " no graphs" : "", mode);
 }
 
 /* -- all ranks -- */

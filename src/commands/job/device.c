@@ -10,14 +10,21 @@ static int parse_entry(const char *entry, struct device *out, struct error *err)
 {
     static const char sim[] = "sim:";
     memset(out, 0, sizeof *out);
-    if (strcmp(entry, "auto") == 0 || strcmp(entry, "cpu") == 0) {
-        return 0;
+    static const struct {
+        const char *name;
+        enum device_kind kind;
+    } kinds[] = {{"auto", DEVICE_AUTO}, {"cpu", DEVICE_CPU}, {"cuda", DEVICE_CUDA}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(entry, kinds[i].name) == 0) {
+            out->kind = kinds[i].kind;
+            return 0;
+        }
     }
     if (strncmp(entry, sim, sizeof sim - 1) == 0) {
         out->kind = DEVICE_SIM;
         return board_find(entry + sizeof sim - 1, &out->board, err) ? error_prefix(err, "--device") : 0;
     }
-    return error_set(err, "--device has \"%s\", expected auto, cpu or sim:BOARD; boards: %s", entry, board_names());
+    return error_set(err, "--device has \"%s\", expected auto, cpu, cuda or sim:BOARD; boards: %s", entry, board_names());
 }
 
 int device_parse(const char *list, int32_t n_ranks, struct device *out, struct error *err)
@@ -45,7 +52,7 @@ int device_parse(const char *list, int32_t n_ranks, struct device *out, struct e
         if (n == 1) {
             out[i] = out[0];
         }
-        if (out[i].kind != out[0].kind) {
+        if ((out[i].kind == DEVICE_SIM) != (out[0].kind == DEVICE_SIM)) {
             return error_set(err,
                              "--device %s mixes simulated ranks with ranks that compute: the answer would mean nothing; "
                              "expected sim:BOARD for all ranks or for none",
@@ -55,7 +62,31 @@ int device_parse(const char *list, int32_t n_ranks, struct device *out, struct e
     return 0;
 }
 
+int device_find(struct device *d, int32_t local_rank, int32_t wanted, uint64_t machine_free, struct error *err)
+{
+    struct gpu_device all[GPU_MAX], gpu;
+    int32_t n = 0;
+    if (d->kind != DEVICE_AUTO && d->kind != DEVICE_CUDA) {
+        return 0;
+    }
+    if (gpu_list(all, &n, err) || gpu_choose(all, n, local_rank, wanted, &gpu, err)) {
+        int must = d->kind == DEVICE_CUDA || wanted >= 0;
+        d->kind = DEVICE_CPU;
+        return must ? error_prefix(err, wanted >= 0 ? "--gpu" : "--device cuda") : 0;
+    }
+    d->kind = DEVICE_CUDA;
+    d->gpu = gpu.index;
+    d->gpu_shares_memory = gpu.integrated;
+    d->gpu_free_bytes = gpu.integrated && machine_free ? machine_free : gpu.free_bytes;
+    snprintf(d->gpu_name, sizeof d->gpu_name, "%s, sm_%d%d", gpu.name, gpu.major, gpu.minor);
+    return 0;
+}
+
 void device_text(const struct device *d, char *text, size_t size)
 {
-    snprintf(text, size, d->kind == DEVICE_SIM ? "sim:%s" : "cpu", d->board.name);
+    if (d->kind == DEVICE_CUDA) {
+        snprintf(text, size, "cuda:%d", d->gpu);
+    } else {
+        snprintf(text, size, d->kind == DEVICE_SIM ? "sim:%s" : "cpu", d->board.name);
+    }
 }

@@ -20,7 +20,9 @@ static uint64_t memory_share(const struct job *job)
     if (job_is_simulated(job)) {
         return job->devices[job->cluster->rank].board.memory_bytes;
     }
-    return available ? available / (uint64_t)job->cluster->local_size : UINT64_MAX;
+    const struct device *d = &job->devices[job->cluster->rank];
+    int has_own = d->kind == DEVICE_CUDA && !d->gpu_shares_memory && job->options.gpu_layers != 0;
+    return available ? (available + (has_own ? d->gpu_free_bytes : 0)) / (uint64_t)job->cluster->local_size : UINT64_MAX;
 }
 
 int divide_measure(struct job *job, double limit_s, int large, struct error *err)
@@ -164,7 +166,8 @@ struct batch_way divide_way(const struct job *job)
 {
     struct batch_way way = {0};
     for (int32_t i = 0; job->links && job->cluster->size > 1 && i < job->cluster->size; i++) {
-        struct batch_way one = predict_way(job->config.dim, job->links[i].latency_s, job->links[i].bytes_per_s);
+        struct batch_way one = predict_way((size_t)job->config.dim * sizeof(float), job->links[i].latency_s,
+                                           job->links[i].bytes_per_s);
         way.row_s = one.row_s > way.row_s ? one.row_s : way.row_s;
         way.fixed_s = one.fixed_s > way.fixed_s ? one.fixed_s : way.fixed_s;
     }

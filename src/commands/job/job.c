@@ -20,6 +20,8 @@ void job_options_default(struct job_options *o)
     memset(o, 0, sizeof *o);
     o->k_type = o->v_type = KV_F16;
     o->isa = "auto";
+    o->gpu = -1;
+    o->gpu_layers = PARTS_NGL_AUTO;
     o->n_slots = 1;
 }
 
@@ -41,9 +43,9 @@ int32_t job_default_depth(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx,   o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
-                              o->n_slots, o->split_head, o->objective, o->calibrate, o->trace != NULL, (int64_t)o->kv_memory,
-                              BATCH_MAGIC};
+    const int64_t values[] = {o->n_ctx,      o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
+                              o->n_slots,    o->split_head, o->objective, o->calibrate, o->trace != NULL, (int64_t)o->kv_memory,
+                              o->gpu_layers, BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;
@@ -83,6 +85,19 @@ static int choose_devices(struct job *job, struct error *err)
     return o->sim_link && board_link_find(o->sim_link, &job->link, err) ? error_prefix(err, "--sim-link") : 0;
 }
 
+/* What this machine has of what was asked for, then everybody's. */
+static int find_devices(struct job *job, struct error *err)
+{
+    struct cluster *c = job->cluster;
+    int status = device_find(&job->devices[c->rank], c->local_rank, job->options.gpu, topology_memory_available(), err);
+    if (cluster_agree(c, status, err)) {
+        return -1;
+    }
+    struct device mine = job->devices[c->rank];
+    cluster_allgather(c, &mine, sizeof mine, job->devices);
+    return 0;
+}
+
 static int open_file(struct job *job, struct error *err)
 {
     if (!job->options.model) {
@@ -107,7 +122,8 @@ static int32_t smallest(int32_t a, int32_t b, int32_t c)
 static int open_together(struct job *job, struct cluster *cluster, const struct job_options *options, struct error *err)
 {
     cluster->is_starting = 1;
-    int status = cluster_agree(cluster, choose_devices(job, err), err) || cluster_agree(cluster, open_file(job, err), err) ||
+    int status = cluster_agree(cluster, choose_devices(job, err), err) || find_devices(job, err) ||
+                 cluster_agree(cluster, open_file(job, err), err) ||
                  cluster_agree_equal(cluster, options_hash(options), "the program's version or one of its options", err) ||
                  cluster_agree_equal(cluster, gguf_header_hash(&job->file), "the model file (header and sizes)", err);
     cluster->is_starting = 0;
@@ -166,7 +182,8 @@ static int check_memory(const struct job *job, struct error *err)
     const struct plan_rank *p = mine(job);
     uint64_t need = plan_total(p), limit = job->options.memory_limit, available = topology_memory_available(), node = 0;
     for (int32_t i = 0; i < c->size; i++) {
-        node += c->peers[i].node == c->peers[c->rank].node ? plan_total(&job->plan[i]) : 0;
+        int has_own = job->devices[i].kind == DEVICE_CUDA && !job->devices[i].gpu_shares_memory && job->options.gpu_layers != 0;
+        node += c->peers[i].node == c->peers[c->rank].node && !has_own ? plan_total(&job->plan[i]) : 0;
     }
     if (limit && need > limit) {
         return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s",
@@ -230,40 +247,22 @@ int job_start_threads(struct job *job, struct error *err)
     return cluster_agree(job->cluster, make_threads(job, err), err);
 }
 
-static int make_backend(struct job *job, struct error *err)
-{
-    int32_t max_rows = job->options.max_rows;
-    return job_is_simulated(job)
-               ? backend_sim_create(&job->backend, &job->devices[job->cluster->rank].board, max_rows, err)
-               : backend_cpu_create(&job->backend, job->options.isa, job->pool, max_rows, !job->options.no_repack, err);
-}
-
 /* Speeds decide nothing when there is one rank, or when the split is given by hand. */
 static double measuring_limit_s(const struct job *job)
 {
     return job->cluster->size > 1 && !job->options.split.given ? CALIBRATE_RUN_S : 0;
 }
 
-static int make_parts(struct job *job, struct error *err)
-{
-    const struct job_options *o = &job->options;
-    const struct slice_range *range = &mine(job)->range;
-    struct segment_options so = {
-        .max_rows = o->max_rows, .n_pages = job->n_pages, .k_type = (enum kv_type)o->k_type, .v_type = (enum kv_type)o->v_type};
-    if (segment_init(&job->segment, &job->config, &job->slice, range->layer_first, range->layer_end, job->backend, &so, err)) {
-        return -1;
-    }
-    return range->vocab_end > range->vocab_first ? head_init(&job->head, &job->config, &job->slice, job->backend, err) : 0;
-}
-
 static int start_together(struct job *job, struct generator *generator, struct error *err)
 {
     struct cluster *c = job->cluster;
     double start_s = clock_now_s();
-    if (job_start_threads(job, err) || cluster_agree(c, make_backend(job, err), err) ||
-        divide_measure(job, measuring_limit_s(job), RING_QUICK, err) || divide_plan(job, err) ||
-        cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, loading_run(job, err), err) ||
-        cluster_agree(c, make_parts(job, err), err) ||
+    if (job_start_threads(job, err) || divide_measure(job, measuring_limit_s(job), RING_QUICK, err) || divide_plan(job, err)) {
+        return -1;
+    }
+    parts_place(job);
+    if (cluster_agree(c, check_memory(job, err), err) || cluster_agree(c, parts_open(job, err), err) ||
+        cluster_agree(c, loading_run(job, err), err) || cluster_agree(c, parts_make(job, err), err) ||
         cluster_agree(c, job_trace_open(&job->trace, c, job->options.trace, err), err)) {
         return -1;
     }
@@ -286,8 +285,8 @@ static int start_together(struct job *job, struct generator *generator, struct e
         .link_bytes_per_s = job->link.bytes_per_s,
         .trace = job_trace_rings(&job->trace),
     };
-    if (stage_init(&job->stage, c, &job->segment, job->head.host ? &job->head : NULL, &so,
-                   job_is_simulated(job) ? NULL : bind_compute, job, err)) {
+    if (stage_init(&job->stage, c, job->parts.segments, job->parts.n_segments, job->parts.head.host ? &job->parts.head : NULL,
+                   &so, job_is_simulated(job) ? NULL : bind_compute, job, err)) {
         return -1;
     }
     job->report.load_s = clock_now_s() - start_s;
@@ -338,10 +337,12 @@ void job_gather_reports(struct job *job, struct job_report *all)
     link_get_counters(job->stage.link, &counters);
     r->rank = job->cluster->rank;
     memcpy(r->host, job->cluster->peers[r->rank].host, sizeof r->host);
-    device_text(&job->devices[r->rank], r->device, sizeof r->device);
+    parts_device_text(job, r->rank, r->device, sizeof r->device);
     r->layer_first = mine(job)->range.layer_first;
     r->layer_end = mine(job)->range.layer_end;
     r->owns_head = mine(job)->range.vocab_end > mine(job)->range.vocab_first;
+    r->gpu_layers = parts_gpu_layers(job, r->rank);
+    r->gpu = parts_gpu_counts(job);
     r->weight_bytes = mine(job)->weight_bytes;
     r->kv_bytes = mine(job)->kv_bytes;
     r->busy_s = job->stage.totals.busy_s;
@@ -356,16 +357,14 @@ void job_close(struct job *job)
     if (job->stage.cluster) {
         stage_free(&job->stage);
     }
-    head_free(&job->head);
     slice_free(&job->slice);
-    if (job->backend) {
-        job->backend->ops->destroy(job->backend);
-    }
+    parts_close(&job->parts);
     thread_pool_free(job->pool);
     job_trace_close(&job->trace);
     speed_watch_free(&job->watch);
     topology_free(job->topology);
     free(job->plan);
+    free(job->placements);
     free(job->speeds);
     free(job->links);
     free(job->memory);

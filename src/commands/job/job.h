@@ -8,13 +8,12 @@
 #include "src/cluster/topology.h"
 #include "src/commands/job/device.h"
 #include "src/commands/job/job_trace.h"
+#include "src/commands/job/parts.h"
 #include "src/commands/job/speed_watch.h"
 #include "src/commands/options.h"
 #include "src/plan/plan.h"
 #include "src/engine/generator.h"
 #include "src/engine/stage.h"
-#include "src/model/head.h"
-#include "src/model/segment.h"
 
 struct job_options {
     const char *model;
@@ -27,6 +26,9 @@ struct job_options {
     const char *isa;
     int no_repack;             /* 1: weights stay in the mapped file */
     const char *device;        /* --device as given; NULL = auto */
+    int32_t gpu;               /* --gpu: CUDA's number; -1 = the ranks of a machine take turns */
+    int32_t gpu_layers;        /* -ngl: PARTS_NGL_AUTO, or the last layers of the model, the head first */
+    int no_gpu_graphs;         /* 1: every step is launched kernel by kernel */
     const char *sim_link;      /* profile of the simulated network; NULL = none */
     struct option_ints split;  /* layers of each rank; not given = by speed and memory */
     uint64_t memory_limit;     /* bytes a rank may take; 0 = what the node has */
@@ -49,10 +51,12 @@ int32_t job_default_depth(int32_t n_ranks);
 /* One rank's answer to "who are you and what did you do", for the start line, the summary and --json. */
 struct job_report {
     char host[CLUSTER_HOST_MAX];
-    char device[DEVICE_TEXT_MAX];
+    char device[PARTS_DEVICE_MAX];
     int32_t rank, n_threads;
     int32_t layer_first, layer_end;
-    int32_t owns_head, reserved;
+    int32_t owns_head;
+    int32_t gpu_layers; /* of its layers on the GPU */
+    struct cuda_counts gpu;
     uint64_t weight_bytes, kv_bytes, bytes_sent, peak_rss_bytes;
     double load_s, busy_s, wait_s;
 };
@@ -63,21 +67,20 @@ struct job {
     struct gguf file;
     struct model_config config;
     struct slice_sizes sizes;
-    struct speed *speeds;       /* [size] owned; NULL = not measured */
-    struct ring_link *links;    /* [size] owned; NULL = not measured */
-    uint64_t *memory;           /* [size] owned: bytes that each rank may take */
-    struct device *devices;     /* [size] owned: what each rank computes with */
-    struct board_link link;     /* simulated network; bytes_per_s 0 = none */
-    struct plan_rank *plan;     /* [size] owned: what each rank owns */
-    int32_t n_pages;            /* of the KV pool, on every rank */
-    int chunk_is_given;         /* by -ub */
-    struct stage_owner *owners; /* [size] owned: their vocabulary rows */
+    struct speed *speeds;         /* [size] owned; NULL = not measured */
+    struct ring_link *links;      /* [size] owned; NULL = not measured */
+    uint64_t *memory;             /* [size] owned: bytes that each rank may take */
+    struct device *devices;       /* [size] owned: what each rank computes with */
+    struct board_link link;       /* simulated network; bytes_per_s 0 = none */
+    struct plan_rank *plan;       /* [size] owned: what each rank owns */
+    struct placement *placements; /* [size] owned: what of it is on a GPU */
+    int32_t n_pages;              /* of the KV pool, on every rank */
+    int chunk_is_given;           /* by -ub */
+    struct stage_owner *owners;   /* [size] owned: their vocabulary rows */
     struct topology *topology;
     struct thread_pool *pool;
-    struct backend *backend;
     struct slice slice;
-    struct segment segment;
-    struct head head;
+    struct parts parts; /* what computes */
     struct stage stage;
     struct job_trace trace;
     struct speed_watch watch; /* rank 0's, from the first batch on */

@@ -43,8 +43,9 @@ static void *load_main(void *argument)
 {
     struct loading *l = argument;
     struct job *job = l->job;
-    int status = slice_load(&job->slice, &job->file, &job->config, &job->plan[job->cluster->rank].range, job->backend,
-                            on_progress, l, l->err);
+    struct slice_places places = parts_places(job);
+    int status = slice_load(&job->slice, &job->file, &job->config, &job->plan[job->cluster->rank].range, &places, on_progress, l,
+                            l->err);
     /* Who was stopped has nothing to tell: the rank that failed has. */
     l->status = status && !atomic_load(&l->stop) ? error_prefix(l->err, "%s", job->options.model) : 0;
     atomic_store(&l->finished, l->status ? LOADING_FAILED : LOADING_DONE);

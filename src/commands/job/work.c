@@ -24,7 +24,7 @@ static void on_batch(void *context, const struct batch *batch)
 /* Rank 0: what is to be answered. */
 static int read_first(struct work *w, struct error *err)
 {
-    common_options_warn(w->options);
+    common_options_warn(w->options, &w->job);
     if (request_model_open(&w->model, &w->job.file, w->job.config.n_vocab, w->job.options.n_ctx, err)) {
         return error_prefix(err, "%s", w->options->job.model);
     }

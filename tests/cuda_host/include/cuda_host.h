@@ -23,7 +23,8 @@ void cuda_host_seed(uint64_t seed);
 namespace cuda_host
 {
 /* Every lane named in mask brings its data; when all have come, evaluate is called once with the lanes' data (NULL where the mask
- * has no lane), then they go on. */
+ * has no lane), then they go on. Without evaluate: __syncwarp,
+ * which orders accesses to memory too. */
 using evaluate_fn = void (*)(void *const lanes[32], uint32_t mask);
 void warp(const char *name, uint32_t mask, evaluate_fn evaluate, void *data);
 /* All threads of the block; returns for how many of them value is not 0. */

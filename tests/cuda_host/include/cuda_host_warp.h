@@ -97,8 +97,7 @@ struct bits_and {
 
 static inline void __syncwarp(uint32_t mask = 0xFFFFFFFF)
 {
-    cuda_host::warp(
-        "__syncwarp", mask, [](void *const[32], uint32_t) {}, nullptr);
+    cuda_host::warp("__syncwarp", mask, nullptr, nullptr);
 }
 
 template <typename T> static inline T __shfl_sync(uint32_t mask, T value, int source, int width = 32)

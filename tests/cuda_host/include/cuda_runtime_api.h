@@ -11,7 +11,6 @@
 
 #include <stddef.h>
 
-#include <functional>
 #include <tuple>
 #include <type_traits>
 
@@ -194,8 +193,9 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 
 namespace cuda_host
 {
-/* thread: what each thread of the grid does. */
-cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, std::function<void()> thread);
+/* thread: what each thread of the grid does with the parameters, which have that size and are copied. */
+cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, void (*thread)(const void *), const void *parameters,
+                   size_t bytes);
 /* Dies unless a kernel may be given this pointer: NULL, or into memory of cudaMalloc, cudaHostAlloc and the like. */
 void check_parameter(const void *kernel, int index, const void *at);
 cudaError_t function_attribute(const void *kernel, cudaFuncAttribute attribute, int value);
@@ -213,16 +213,25 @@ template <typename T> static inline void check_value(const void *kernel, int ind
 template <typename... Params, typename... Args>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...), Args &&...args)
 {
-    std::tuple<std::decay_t<Params>...> values(std::forward<Args>(args)...);
-    static_assert(sizeof values <= 4096, "parameters of a kernel: 4096 bytes fit everywhere");
+    struct call {
+        void (*kernel)(Params...);
+        std::tuple<std::decay_t<Params>...> values;
+    };
+    static_assert((std::is_trivially_copyable_v<Params> && ...), "parameters of a kernel are copied as bytes");
+    static_assert(sizeof(call) <= 4096, "parameters of a kernel: 4096 bytes fit everywhere");
+    call made = {kernel, {std::forward<Args>(args)...}};
     std::apply(
         [kernel](const auto &...value) {
             int index = 0;
             (cuda_host::check_value((const void *)kernel, index++, value), ...);
             (void)index;
         },
-        values);
-    return cuda_host::launch(*config, (const void *)kernel, [kernel, values] { std::apply(kernel, values); });
+        made.values);
+    auto thread = [](const void *parameters) {
+        auto *self = static_cast<const call *>(parameters);
+        std::apply(self->kernel, self->values);
+    };
+    return cuda_host::launch(*config, (const void *)kernel, thread, &made, sizeof made);
 }
 
 template <typename T> static inline cudaError_t cudaMalloc(T **out, size_t bytes)
