@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Installs what is missing, builds, runs every test.
 #   --quick      unit tests and checks of the sources only (no mpirun)
-#   --clang      build with clang instead of gcc
-#   --sanitize   build with AddressSanitizer and UndefinedBehaviorSanitizer
+#   --clang      build with clang instead of gcc, without nvcc
+#   --sanitize   build with AddressSanitizer and UndefinedBehaviorSanitizer, without nvcc
 #   --werror     warnings are errors
 #   --build DIR  build folder; default build, build-clang, build-sanitize or build-clang-sanitize
 #   -- ...       the rest goes to ctest, e.g.  -- -L kernels
@@ -22,11 +22,11 @@ while [ $# -gt 0 ]; do
     --clang)
         sets+=(clang)
         suffix=-clang$suffix
-        configure+=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
+        configure+=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DENABLE_CUDA=OFF)
         ;;
     --sanitize)
         suffix=$suffix-sanitize
-        configure+=("-DENABLE_SANITIZERS=address,undefined" -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+        configure+=("-DENABLE_SANITIZERS=address,undefined" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DENABLE_CUDA=OFF)
         export LLM_TEST_LIMIT_S=30
         ;;
     --werror) configure+=(-DENABLE_WERROR=ON) ;;

@@ -4,7 +4,10 @@
 #include "kernels/cuda/cuda_attention.h"
 #include "kernels/cuda/cuda_math.h"
 
-enum { FINISH_THREADS = 128 };
+enum {
+    FINISH_THREADS = 128,
+    LONE_QUERIES = 8 /* a tile of so many, of 32, is slower than its rows each by itself */
+};
 
 /* Columns [col, col + Width) of a row: the groups' partial results combined and divided. All are of one head. */
 template <int Width>
@@ -60,16 +63,11 @@ static __global__ void __launch_bounds__(FINISH_THREADS) round_rows(const float 
     cuda_store_act<4>(out, row, col, y);
 }
 
-static int tiles(const struct cuda_kv_layer *layer, int32_t n_rows)
-{
-    return n_rows > CUDA_RECORDED_ROWS && cuda_attend_tile_fits(&layer->shape);
-}
-
 size_t cuda_attention_scratch_bytes(const struct cuda_kv_layer *layer, int32_t n_heads, int32_t n_rows, int32_t max_pages)
 {
     size_t v_dim = (size_t)layer->shape.v_dim, n_groups = (size_t)((max_pages + KV_GROUP - 1) / KV_GROUP);
-    int32_t split_rows = tiles(layer, n_rows) ? (int32_t)CUDA_RECORDED_ROWS : n_rows;
-    size_t split = (size_t)split_rows * (size_t)n_heads * n_groups * (v_dim + 2);
+    size_t split_rows = (size_t)(n_rows < CUDA_RECORDED_ROWS ? n_rows : (int32_t)CUDA_RECORDED_ROWS);
+    size_t split = split_rows * (size_t)n_heads * n_groups * (v_dim + 2);
     size_t result = (size_t)n_rows * (size_t)n_heads * v_dim;
     return (split > result ? split : result) * sizeof(float);
 }
@@ -80,11 +78,17 @@ static dim3 finish_grid(const struct backend_act *out, int32_t width, int32_t n_
     return dim3((unsigned)((out->cols + columns - 1) / columns), (unsigned)n_rows);
 }
 
+/* Many rows: most are parts of prompts. Nothing but the result needs memory. */
 static void attend_in_tiles(cudaStream_t stream, const struct cuda_attention_view *view, void *scratch,
                             const struct backend_act *out)
 {
     float *result = out->forms & BACKEND_ACT_FLOAT ? out->x : (float *)scratch;
-    cuda_attend_tile(stream, view, result);
+    if (cuda_attend_tile_fits(&view->layer.shape)) {
+        cuda_attend_lone(stream, view, LONE_QUERIES, result);
+        cuda_attend_tile(stream, view, LONE_QUERIES, result);
+    } else {
+        cuda_attend_lone(stream, view, INT32_MAX, result);
+    }
     if (out->forms & BACKEND_ACT_INT8) {
         struct backend_act rounded = *out;
         rounded.forms = BACKEND_ACT_INT8;
@@ -93,6 +97,7 @@ static void attend_in_tiles(cudaStream_t stream, const struct cuda_attention_vie
     }
 }
 
+/* Few rows: their groups side by side. */
 static void attend_in_groups(cudaStream_t stream, const struct cuda_attention_view *view, int32_t max_context, void *scratch,
                              const struct backend_act *out)
 {
@@ -123,7 +128,7 @@ void cuda_attention_launch(cudaStream_t stream, const struct cuda_rows *rows, co
     if (rows->n <= 0) {
         return;
     }
-    if (tiles(&view.layer, rows->n)) {
+    if (rows->n > CUDA_RECORDED_ROWS) {
         attend_in_tiles(stream, &view, scratch, out);
     } else {
         attend_in_groups(stream, &view, max_context, scratch, out);

@@ -1,4 +1,4 @@
-/* Attention for few rows: every row, kv head and group of 512 positions is a piece of work, its result goes to memory.
+/* Attention of each row by itself: every row, kv head and, with few rows, group of 512 positions is a piece of work.
  * SPDX-License-Identifier: MIT
  *
  * The query heads of a kv head share its loads. Keys are read straight from their pages: a thread has 4 neighbouring positions
@@ -23,6 +23,14 @@ struct split_block {
     float *p;                     /* [512][NQ] scores, then weights */
     float *page_max;              /* [8][NQ] */
     float *correction, *page_sum; /* [8][NQ] */
+    float *all_m, *all_l, *a, *b; /* [NQ] of the groups so far; what combines the next one with them */
+};
+
+/* Where results go: each group's to partials, or, with a result, what groups have made together so far. */
+struct split_output {
+    struct cuda_attention_partials partials;
+    float *result;        /* [n_rows, n_heads * v_dim] or NULL */
+    int32_t most_queries; /* with a result: of a tile that a row may be part of */
 };
 
 /* Four neighbouring positions' value i, to be multiplied by their scales where the type has some. */
@@ -47,6 +55,7 @@ template <int NQ, kv_type Type>
 static __device__ __forceinline__ void score_positions(const char *page, int32_t k_dim, int32_t place, const float *q,
                                                        float s[NQ][4])
 {
+    [[maybe_unused]] constexpr int AT_ONCE = Type == KV_F32 || NQ > 4 ? 8 : 16; /* loads that registers suffice for */
     const char *scales = page + (size_t)k_dim * KV_PAGE;
     for (int32_t first = 0; first < k_dim; first += CUDA_Q8_BLOCK) {
         float d[4];
@@ -54,7 +63,7 @@ static __device__ __forceinline__ void score_positions(const char *page, int32_t
             load_keys<KV_F16>(scales, first / CUDA_Q8_BLOCK * KV_PAGE + place, d);
         }
         int32_t end = first + CUDA_Q8_BLOCK < k_dim ? first + CUDA_Q8_BLOCK : k_dim;
-#pragma unroll NQ> 4 ? 8 : 16
+#pragma unroll AT_ONCE
         for (int32_t i = first; i < end; i++) {
             float k[4], w[NQ];
             load_keys<Type>(page, i * KV_PAGE + place, k);
@@ -171,7 +180,8 @@ template <int NQ, kv_type Type>
 static __device__ __forceinline__ void add_page(const char *page, int32_t v_dim, int32_t d, int32_t n, const float *p,
                                                 float o[NQ])
 {
-#pragma unroll Type == KV_Q8_0 || NQ> 4 ? 8 : 16
+    [[maybe_unused]] constexpr int AT_ONCE = Type == KV_Q8_0 || NQ > 4 ? 8 : 16; /* as for keys; q8_0 takes two */
+#pragma unroll AT_ONCE
     for (int32_t j = 0; j < n; j++) {
         float value = load_value<Type>(page, v_dim, j, d), w[NQ];
         cuda_load_floats<NQ>(p + j * NQ, w);
@@ -197,10 +207,30 @@ static __device__ void prefetch_values(const struct cuda_attention_view &view, c
     }
 }
 
-/* o of the group to its place, a thread a dimension. */
+/* Value d of the group's o to its place. */
+template <int NQ>
+static __device__ __forceinline__ void put_values(const struct cuda_attention_view &view, const struct split_block &block,
+                                                  int32_t group, int32_t d, const struct split_output &output, const float o[NQ])
+{
+    size_t v_dim = (size_t)view.layer.shape.v_dim, n_groups = (size_t)output.partials.n_groups;
+    int32_t is_last = view.rows.positions[block.row] / CUDA_GROUP_POSITIONS == group;
+#pragma unroll
+    for (int i = 0; i < NQ; i++) {
+        size_t query = (size_t)block.row * (size_t)view.n_heads + (size_t)(block.first_head + i);
+        if (i < block.n_queries && !output.result) {
+            output.partials.o[(query * n_groups + (size_t)group) * v_dim + (size_t)d] = o[i];
+        } else if (i < block.n_queries) {
+            float *to = output.result + query * v_dim + (size_t)d, all = group > 0 ? *to : 0.0f;
+            all = fmaf(all, block.a[i], o[i] * block.b[i]);
+            *to = is_last ? all / block.all_l[i] : all;
+        }
+    }
+}
+
+/* o of the group, a thread a dimension. */
 template <int NQ>
 static __device__ void add_values(const struct cuda_attention_view &view, const struct split_block &block, int32_t group,
-                                  int32_t n_visible, const struct cuda_attention_partials &partials)
+                                  int32_t n_visible, const struct split_output &output)
 {
     int32_t v_dim = view.layer.shape.v_dim, n_pages = (n_visible + KV_PAGE - 1) / KV_PAGE;
     for (int32_t d = (int32_t)threadIdx.x; d < v_dim; d += SPLIT_THREADS) {
@@ -223,20 +253,14 @@ static __device__ void add_values(const struct cuda_attention_view &view, const 
                 add_page<NQ, KV_Q8_0>(page, v_dim, d, n, weights, o);
             }
         }
-#pragma unroll
-        for (int i = 0; i < NQ; i++) {
-            size_t query = (size_t)block.row * (size_t)view.n_heads + (size_t)(block.first_head + i);
-            if (i < block.n_queries) {
-                partials.o[(query * (size_t)partials.n_groups + (size_t)group) * (size_t)v_dim + (size_t)d] = o[i];
-            }
-        }
+        put_values<NQ>(view, block, group, d, output, o);
     }
 }
 
-/* m and l of the group to their places, a thread a query. */
+/* m and l of the group to their places, or into those of the groups so far; a thread a query. */
 template <int NQ>
 static __device__ void add_sums(const struct cuda_attention_view &view, const struct split_block &block, int32_t group,
-                                int32_t n_visible, const struct cuda_attention_partials &partials)
+                                int32_t n_visible, const struct split_output &output)
 {
     int32_t i = (int32_t)threadIdx.x;
     float m = -INFINITY, l = 0;
@@ -247,14 +271,22 @@ static __device__ void add_sums(const struct cuda_attention_view &view, const st
         m = fmaxf(m, block.page_max[p * NQ + i]);
         l = fmaf(l, block.correction[p * NQ + i], block.page_sum[p * NQ + i]);
     }
-    size_t query = (size_t)block.row * (size_t)view.n_heads + (size_t)(block.first_head + i);
-    partials.m[query * (size_t)partials.n_groups + (size_t)group] = m;
-    partials.l[query * (size_t)partials.n_groups + (size_t)group] = l;
+    if (output.result) {
+        float before = group > 0 ? block.all_m[i] : -INFINITY, most = fmaxf(before, m);
+        block.a[i] = cuda_correction(before, most);
+        block.b[i] = cuda_exp(m - most);
+        block.all_l[i] = fmaf(group > 0 ? block.all_l[i] : 0.0f, block.a[i], l * block.b[i]);
+        block.all_m[i] = most;
+    } else {
+        size_t query = (size_t)block.row * (size_t)view.n_heads + (size_t)(block.first_head + i);
+        output.partials.m[query * (size_t)output.partials.n_groups + (size_t)group] = m;
+        output.partials.l[query * (size_t)output.partials.n_groups + (size_t)group] = l;
+    }
 }
 
 template <int NQ>
 static __device__ void attend_group(const struct cuda_attention_view &view, const struct split_block &block, int32_t group,
-                                    int32_t n_visible, const struct cuda_attention_partials &partials)
+                                    int32_t n_visible, const struct split_output &output)
 {
     for (int32_t p = 0; p < PAGES_AHEAD; p++) {
         prefetch_values(view, block, group, p, n_visible);
@@ -262,15 +294,16 @@ static __device__ void attend_group(const struct cuda_attention_view &view, cons
     score_group<NQ>(view, block, group, n_visible);
     __syncthreads();
     weigh_group<NQ>(block, n_visible);
-    add_sums<NQ>(view, block, group, n_visible, partials);
-    add_values<NQ>(view, block, group, n_visible, partials);
+    add_sums<NQ>(view, block, group, n_visible, output);
+    __syncthreads();
+    add_values<NQ>(view, block, group, n_visible, output);
     __syncthreads();
 }
 
-/* Grid: [rows, kv heads times their parts of NQ query heads, groups that work at once]. */
+/* Grid: [rows, kv heads times their parts of NQ query heads, groups that work at once; 1 with a result]. */
 template <int NQ>
 static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 3 : 4)
-    attend_split(struct cuda_attention_view view, struct cuda_attention_partials partials)
+    attend_split(struct cuda_attention_view view, struct split_output output)
 {
     CUDA_DYNAMIC_SHARED(shared);
     int32_t n_parts = (view.heads + NQ - 1) / NQ, k_dim = view.layer.shape.k_dim, part = (int32_t)blockIdx.y % n_parts;
@@ -281,6 +314,9 @@ static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 3 : 4)
     if (block.slot < 0 || group * CUDA_GROUP_POSITIONS >= n_positions) {
         return;
     }
+    if (output.result && cuda_find_tile_rows(view, block.row).n * view.heads > output.most_queries) {
+        return;
+    }
     block.kv_head = (int32_t)blockIdx.y / n_parts;
     block.first_head = block.kv_head * view.heads + part * NQ;
     block.n_queries = view.heads - part * NQ < NQ ? view.heads - part * NQ : NQ;
@@ -288,7 +324,11 @@ static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 3 : 4)
     block.page_max = block.p + CUDA_GROUP_POSITIONS * NQ;
     block.correction = block.page_max + KV_GROUP * NQ;
     block.page_sum = block.correction + KV_GROUP * NQ;
-    block.q = block.page_sum + KV_GROUP * NQ;
+    block.all_m = block.page_sum + KV_GROUP * NQ;
+    block.all_l = block.all_m + NQ;
+    block.a = block.all_l + NQ;
+    block.b = block.a + NQ;
+    block.q = block.b + NQ;
     const float *q = view.q + ((size_t)block.row * (size_t)view.n_heads + (size_t)block.first_head) * (size_t)k_dim;
     for (int32_t i = (int32_t)threadIdx.x; i < k_dim * NQ; i += SPLIT_THREADS) {
         block.q[i % k_dim * NQ + i / k_dim] = i / k_dim < block.n_queries ? q[i] : 0.0f;
@@ -296,25 +336,39 @@ static __global__ void __launch_bounds__(SPLIT_THREADS, NQ > 4 ? 3 : 4)
     __syncthreads();
     for (; group * CUDA_GROUP_POSITIONS < n_positions; group += (int32_t)gridDim.z) {
         int32_t left = n_positions - group * CUDA_GROUP_POSITIONS;
-        attend_group<NQ>(view, block, group, left < CUDA_GROUP_POSITIONS ? left : (int32_t)CUDA_GROUP_POSITIONS, partials);
+        attend_group<NQ>(view, block, group, left < CUDA_GROUP_POSITIONS ? left : (int32_t)CUDA_GROUP_POSITIONS, output);
     }
 }
 
 template <int NQ>
-static void launch(cudaStream_t stream, const struct cuda_attention_view *view, const struct cuda_attention_partials *partials)
+static void launch(cudaStream_t stream, const struct cuda_attention_view *view, const struct split_output *output)
 {
-    int32_t n_parts = (view->heads + NQ - 1) / NQ, n_units = view->layer.shape.n_kv_heads * n_parts;
-    int32_t at_once = SPLIT_BLOCKS / (view->rows.n * n_units);
-    at_once = at_once < 1 ? 1 : at_once < partials->n_groups ? at_once : partials->n_groups;
-    size_t floats = (size_t)NQ * (size_t)(CUDA_GROUP_POSITIONS + 3 * KV_GROUP + view->layer.shape.k_dim);
+    int32_t n_parts = (view->heads + NQ - 1) / NQ, n_units = view->layer.shape.n_kv_heads * n_parts, at_once = 1;
+    if (!output->result) {
+        at_once = SPLIT_BLOCKS / (view->rows.n * n_units);
+        at_once = at_once < 1 ? 1 : at_once < output->partials.n_groups ? at_once : output->partials.n_groups;
+    }
+    size_t floats = (size_t)NQ * (size_t)(CUDA_GROUP_POSITIONS + 3 * KV_GROUP + 4 + view->layer.shape.k_dim);
     cuda_launch(attend_split<NQ>, dim3((unsigned)view->rows.n, (unsigned)n_units, (unsigned)at_once), dim3(SPLIT_THREADS),
-                floats * sizeof(float), stream, *view, *partials);
+                floats * sizeof(float), stream, *view, *output);
+}
+
+static void launch_any(cudaStream_t stream, const struct cuda_attention_view *view, const struct split_output *output)
+{
+    static void (*const launches[])(cudaStream_t, const struct cuda_attention_view *,
+                                    const struct split_output *) = {launch<1>, launch<2>, launch<4>, launch<SPLIT_MOST_QUERIES>};
+    launches[view->heads == 1 ? 0 : view->heads == 2 ? 1 : view->heads <= 4 ? 2 : 3](stream, view, output);
 }
 
 void cuda_attend_split(cudaStream_t stream, const struct cuda_attention_view *view,
                        const struct cuda_attention_partials *partials)
 {
-    static void (*const launches[])(cudaStream_t, const struct cuda_attention_view *, const struct cuda_attention_partials *) = {
-        launch<1>, launch<2>, launch<4>, launch<SPLIT_MOST_QUERIES>};
-    launches[view->heads == 1 ? 0 : view->heads == 2 ? 1 : view->heads <= 4 ? 2 : 3](stream, view, partials);
+    struct split_output output = {*partials, NULL, 0};
+    launch_any(stream, view, &output);
+}
+
+void cuda_attend_lone(cudaStream_t stream, const struct cuda_attention_view *view, int32_t most_queries, float *result)
+{
+    struct split_output output = {{}, result, most_queries};
+    launch_any(stream, view, &output);
 }

@@ -3,7 +3,7 @@
  *
  * Scores and weighted values are two products of small matrices, each thread with 8 queries times 4 positions, then 8 queries
  * times 4 to 16 dimensions, in registers, every sum in the contract's order. Keys and values pass through shared memory as f32, 4
- * KB at a time; the next piece is on its way to registers meanwhile. Limited by fma: 35 of 43 instructions are. */
+ * KB at a time; the next piece is on its way to registers meanwhile. Limited by fma, two of three instructions. */
 #include "kernels/cuda/cuda_attention.h"
 #include "kernels/cuda/cuda_kv_run.h"
 
@@ -21,7 +21,7 @@ static_assert(PIECE_FLOATS == 2 * TILE_THREADS * CUDA_KV_RUN, "two runs a thread
 /* One block's queries: those of heads [first_head, first_head + heads) of rows [row, row + n / heads), and its shared memory. */
 struct tile {
     int32_t row, slot, kv_head, first_head, heads, n;
-    int32_t least, most;  /* positions that the first and the last of them see */
+    int32_t least, most;  /* positions that any of them sees at least and at most */
     float *q;             /* [k_dim][32] */
     float *p;             /* [64][WEIGHT_STRIDE] scores of a page, then weights */
     float *piece;         /* [PIECE_FLOATS] */
@@ -60,6 +60,24 @@ static __device__ __forceinline__ void store_piece(kv_type type, const struct cu
     __syncthreads();
 }
 
+/* s += the products of 8 dimensions of a thread's queries and positions. */
+static __device__ __forceinline__ void add_products(const float *queries, const float *keys, float s[TILE_HIGH][TILE_WIDE])
+{
+#pragma unroll
+    for (int i = 0; i < CUDA_KV_RUN; i++) {
+        float q[TILE_HIGH], k[TILE_WIDE];
+        cuda_load_floats<TILE_HIGH>(queries + i * CUDA_TILE_QUERIES, q);
+        cuda_load_floats<TILE_WIDE>(keys + i * KV_PAGE, k);
+#pragma unroll
+        for (int h = 0; h < TILE_HIGH; h++) {
+#pragma unroll
+            for (int w = 0; w < TILE_WIDE; w++) {
+                s[h][w] = fmaf(q[h], k[w], s[h][w]);
+            }
+        }
+    }
+}
+
 /* Scores of the tile's queries with a page of keys into tile.p. */
 static __device__ __forceinline__ void score_page(const struct cuda_attention_view &view, const struct tile &tile,
                                                   const struct tile_place &place, int32_t index)
@@ -74,18 +92,9 @@ static __device__ __forceinline__ void score_page(const struct cuda_attention_vi
         store_piece(view.k_type, runs, tile.piece);
         fetch_piece(load, (first + PIECE_DIMS) * KV_PAGE, end, runs);
         int32_t n = k_dim - first < PIECE_DIMS ? k_dim - first : (int32_t)PIECE_DIMS;
-#pragma unroll 8
-        for (int32_t i = 0; i < n; i++) {
-            float q[TILE_HIGH], k[TILE_WIDE];
-            cuda_load_floats<TILE_HIGH>(tile.q + (first + i) * CUDA_TILE_QUERIES + place.high * TILE_HIGH, q);
-            cuda_load_floats<TILE_WIDE>(tile.piece + i * KV_PAGE + place.wide * TILE_WIDE, k);
-#pragma unroll
-            for (int h = 0; h < TILE_HIGH; h++) {
-#pragma unroll
-                for (int w = 0; w < TILE_WIDE; w++) {
-                    s[h][w] = fmaf(q[h], k[w], s[h][w]);
-                }
-            }
+        for (int32_t i = 0; i < n; i += CUDA_KV_RUN) {
+            const float *q = tile.q + (first + i) * CUDA_TILE_QUERIES + place.high * TILE_HIGH;
+            add_products(q, tile.piece + i * KV_PAGE + place.wide * TILE_WIDE, s);
         }
     }
 #pragma unroll
@@ -178,7 +187,7 @@ static __device__ __forceinline__ void add_page(const struct cuda_attention_view
             fetch_piece(load, (at + DEEP) * v_dim, (at + 2 * DEEP) * v_dim, runs);
         }
         const float *weights = tile.p + at * WEIGHT_STRIDE + high, *values = tile.piece + place.wide * TILE_WIDE;
-        int32_t deep = n - at < DEEP ? n - at : (int32_t)DEEP;
+        int32_t deep = Masked && n - at < DEEP ? n - at : (int32_t)DEEP; /* a page that all see whole has no rest */
 #pragma unroll 4
         for (int32_t j = 0; j < deep; j++) {
             add_position<Columns, Masked>(weights + j * WEIGHT_STRIDE, values + j * v_dim, at + j, visible, o);
@@ -186,13 +195,21 @@ static __device__ __forceinline__ void add_page(const struct cuda_attention_view
     }
 }
 
-/* Takes the group that begins at position `first` into what result has of those before; the last one of a query divides. */
+/* Where a thread's dimensions of query i and a column are in the result. */
+static __device__ __forceinline__ float *result_place(const struct cuda_attention_view &view, const struct tile &tile,
+                                                      const struct tile_place &place, int32_t i, int32_t column, float *result)
+{
+    size_t query = (size_t)(tile.row + i / tile.heads) * (size_t)view.n_heads + (size_t)(tile.first_head + i % tile.heads);
+    return result + query * (size_t)view.layer.shape.v_dim + (size_t)(column * TILE_COLUMN + place.wide * TILE_WIDE);
+}
+
+/* Takes the group that begins at position `first` into what result has of those before, not yet divided. */
 template <int Columns>
 static __device__ __forceinline__ void combine_group(const struct cuda_attention_view &view, const struct tile &tile,
                                                      const struct tile_place &place, int32_t first, float *result,
                                                      const float o[TILE_HIGH][TILE_WIDE * Columns])
 {
-    int32_t t = (int32_t)threadIdx.x, v_dim = view.layer.shape.v_dim;
+    int32_t t = (int32_t)threadIdx.x;
     if (t < CUDA_TILE_QUERIES && tile.visible[t] > first) {
         float most = fmaxf(tile.all_m[t], tile.m[t]);
         tile.a[t] = cuda_correction(tile.all_m[t], most);
@@ -203,17 +220,12 @@ static __device__ __forceinline__ void combine_group(const struct cuda_attention
     __syncthreads();
 #pragma unroll
     for (int h = 0; h < TILE_HIGH; h++) {
-        int32_t i = place.high * TILE_HIGH + h, last = tile.visible[i] <= first + CUDA_GROUP_POSITIONS;
-        if (tile.visible[i] <= first) {
-            continue;
-        }
-        size_t query = (size_t)(tile.row + i / tile.heads) * (size_t)view.n_heads + (size_t)(tile.first_head + i % tile.heads);
-        float a = tile.a[i], b = tile.b[i], l = tile.all_l[i];
+        int32_t i = place.high * TILE_HIGH + h;
+        float a = tile.a[i], b = tile.b[i];
 #pragma unroll
         for (int c = 0; c < Columns; c++) {
-            int32_t d = c * TILE_COLUMN + place.wide * TILE_WIDE;
-            float *to = result + query * (size_t)v_dim + (size_t)d, all[TILE_WIDE] = {};
-            if (d >= v_dim) {
+            float *to = result_place(view, tile, place, i, c, result), all[TILE_WIDE] = {};
+            if (tile.visible[i] <= first || c * TILE_COLUMN + place.wide * TILE_WIDE >= view.layer.shape.v_dim) {
                 continue;
             }
             if (first > 0) {
@@ -222,16 +234,32 @@ static __device__ __forceinline__ void combine_group(const struct cuda_attention
 #pragma unroll
             for (int e = 0; e < TILE_WIDE; e++) {
                 all[e] = fmaf(all[e], a, o[h][c * TILE_WIDE + e] * b);
-                all[e] = last ? all[e] / l : all[e];
             }
             cuda_store_floats<TILE_WIDE>(all, to);
         }
     }
 }
 
-/* The block's queries; 0 when it has none: another block has its row, or nobody. Rows are taken from the last one on, which sees
- * most. */
-static __device__ int find_tile(const struct cuda_attention_view &view, struct tile *tile)
+/* Divides what the thread itself has written. */
+static __device__ void finish_tile(const struct cuda_attention_view &view, const struct tile &tile,
+                                   const struct tile_place &place, float *result)
+{
+    for (int32_t i = place.high * TILE_HIGH; i < (place.high + 1) * TILE_HIGH && i < tile.n; i++) {
+        for (int32_t c = 0; c * TILE_COLUMN + place.wide * TILE_WIDE < view.layer.shape.v_dim; c++) {
+            float *to = result_place(view, tile, place, i, c, result), all[TILE_WIDE];
+            cuda_load_floats<TILE_WIDE>(to, all);
+#pragma unroll
+            for (int e = 0; e < TILE_WIDE; e++) {
+                all[e] = all[e] / tile.all_l[i];
+            }
+            cuda_store_floats<TILE_WIDE>(all, to);
+        }
+    }
+}
+
+/* The block's queries; 0 when it has none: another block has its row, or another kernel, or nobody. Rows are taken from the last
+ * one on, which sees most. */
+static __device__ int find_tile(const struct cuda_attention_view &view, int32_t lone_queries, struct tile *tile)
 {
     int32_t n_parts = (view.heads + CUDA_TILE_QUERIES - 1) / CUDA_TILE_QUERIES, part = (int32_t)blockIdx.y % n_parts;
     int32_t left = view.heads - part * CUDA_TILE_QUERIES;
@@ -240,22 +268,21 @@ static __device__ int find_tile(const struct cuda_attention_view &view, struct t
     tile->first_head = tile->kv_head * view.heads + part * CUDA_TILE_QUERIES;
     tile->row = (int32_t)(gridDim.x - 1 - blockIdx.x);
     tile->slot = view.rows.slots[tile->row];
-    int32_t most_rows = CUDA_TILE_QUERIES / view.heads;
-    most_rows = most_rows < 1 ? 1 : most_rows;
-    int32_t before = tile->row % most_rows;
-    if (tile->slot < 0 || (before > 0 && view.rows.slots[tile->row - 1] == tile->slot)) {
+    if (tile->slot < 0) {
         return 0;
     }
-    int32_t n_rows = 0, end = view.rows.n - tile->row;
-    end = most_rows - before < end ? most_rows - before : end;
+    struct cuda_tile_rows rows = cuda_find_tile_rows(view, tile->row);
+    if (rows.first != tile->row || rows.n * view.heads <= lone_queries) {
+        return 0;
+    }
+    tile->n = rows.n * tile->heads;
     tile->least = INT32_MAX;
     tile->most = 0;
-    for (; n_rows < end && view.rows.slots[tile->row + n_rows] == tile->slot; n_rows++) {
-        int32_t n_visible = view.rows.positions[tile->row + n_rows] + 1;
+    for (int32_t r = rows.first; r < rows.first + rows.n; r++) {
+        int32_t n_visible = view.rows.positions[r] + 1;
         tile->least = n_visible < tile->least ? n_visible : tile->least;
         tile->most = n_visible > tile->most ? n_visible : tile->most;
     }
-    tile->n = n_rows * tile->heads;
     return 1;
 }
 
@@ -302,11 +329,11 @@ static __device__ void start_tile(const struct cuda_attention_view &view, const 
  * each. */
 template <int Columns>
 static __global__ void __launch_bounds__(TILE_THREADS, Columns > 1 ? 4 : 5)
-    attend_tile(struct cuda_attention_view view, float *result)
+    attend_tile(struct cuda_attention_view view, int32_t lone_queries, float *result)
 {
     CUDA_DYNAMIC_SHARED(shared);
     struct tile tile;
-    if (!find_tile(view, &tile)) {
+    if (!find_tile(view, lone_queries, &tile)) {
         return;
     }
     place_tile(&tile, (float *)shared, view.layer.shape.k_dim);
@@ -331,6 +358,7 @@ static __global__ void __launch_bounds__(TILE_THREADS, Columns > 1 ? 4 : 5)
         }
         combine_group<Columns>(view, tile, place, group, result, o);
     }
+    finish_tile(view, tile, place, result);
 }
 
 int cuda_attend_tile_fits(const struct kv_layer_shape *shape)
@@ -339,14 +367,14 @@ int cuda_attend_tile_fits(const struct kv_layer_shape *shape)
            shape->v_dim <= CUDA_TILE_MOST_DIM;
 }
 
-void cuda_attend_tile(cudaStream_t stream, const struct cuda_attention_view *view, float *result)
+void cuda_attend_tile(cudaStream_t stream, const struct cuda_attention_view *view, int32_t lone_queries, float *result)
 {
-    static void (*const kernels[])(struct cuda_attention_view, float *) = {attend_tile<1>, attend_tile<2>, attend_tile<3>,
-                                                                           attend_tile<4>};
+    static void (*const kernels[])(struct cuda_attention_view, int32_t, float *) = {attend_tile<1>, attend_tile<2>,
+                                                                                    attend_tile<3>, attend_tile<4>};
     const struct kv_layer_shape *shape = &view->layer.shape;
     struct tile tile;
     size_t bytes = place_tile(&tile, NULL, shape->k_dim);
     int32_t n_parts = (view->heads + CUDA_TILE_QUERIES - 1) / CUDA_TILE_QUERIES;
     cuda_launch(kernels[(shape->v_dim - 1) / TILE_COLUMN], dim3((unsigned)view->rows.n, (unsigned)(shape->n_kv_heads * n_parts)),
-                dim3(TILE_THREADS), bytes, stream, *view, result);
+                dim3(TILE_THREADS), bytes, stream, *view, lone_queries, result);
 }

@@ -35,6 +35,26 @@ static __device__ __forceinline__ const char *cuda_attention_page(const struct c
     return pages + ((size_t)page * (size_t)view.layer.shape.n_kv_heads + (size_t)kv_head) * head_bytes;
 }
 
+/* Rows that make a tile with `row`: neighbours of one slot among as many as fill CUDA_TILE_QUERIES queries, counted from row 0
+ * on. */
+struct cuda_tile_rows {
+    int32_t first, n;
+};
+static __device__ __forceinline__ struct cuda_tile_rows cuda_find_tile_rows(const struct cuda_attention_view &view, int32_t row)
+{
+    int32_t most = view.heads < CUDA_TILE_QUERIES ? CUDA_TILE_QUERIES / view.heads : 1, slot = view.rows.slots[row];
+    int32_t begin = row / most * most, end = begin + most < view.rows.n ? begin + most : view.rows.n;
+    struct cuda_tile_rows rows = {row, 1};
+    while (rows.first > begin && view.rows.slots[rows.first - 1] == slot) {
+        rows.first--;
+        rows.n++;
+    }
+    while (rows.first + rows.n < end && view.rows.slots[rows.first + rows.n] == slot) {
+        rows.n++;
+    }
+    return rows;
+}
+
 /* Softmax of one query over one page, by the 16 lanes of half a warp; lane j holds scores j, j + 16, j + 32, j + 48 of which
  * those of the first n_visible positions count (n_visible may be <= 0 or > 64: then none or all do). */
 static __device__ __forceinline__ float cuda_page_max(const float s[4], int32_t lane, int32_t n_visible)
@@ -63,15 +83,20 @@ static __device__ __forceinline__ float cuda_correction(float before, float now)
     return before == -INFINITY ? 0.0f : cuda_exp(before - now);
 }
 
-/* -- attention_split.cu: rows and groups side by side -- */
+/* -- attention_split.cu: each row by itself -- */
+
+/* All rows, their groups side by side. */
 void cuda_attend_split(cudaStream_t stream, const struct cuda_attention_view *view,
                        const struct cuda_attention_partials *partials);
+/* Rows of tiles of at most most_queries queries, group after group. result: [n_rows, n_heads * v_dim]; rows without a slot stay
+ * as they are. */
+void cuda_attend_lone(cudaStream_t stream, const struct cuda_attention_view *view, int32_t most_queries, float *result);
 
-/* -- attention_tile.cu: rows of a slot together, group after group -- */
+/* -- attention_tile.cu: rows of a tile together, group after group -- */
 
 /* Whether it takes heads of those widths. */
 int cuda_attend_tile_fits(const struct kv_layer_shape *shape);
-/* result: [n_rows, n_heads * v_dim], 16-byte aligned. Rows without a slot stay as they are. */
-void cuda_attend_tile(cudaStream_t stream, const struct cuda_attention_view *view, float *result);
+/* Tiles of more than lone_queries queries. result: as above, 16-byte aligned. */
+void cuda_attend_tile(cudaStream_t stream, const struct cuda_attention_view *view, int32_t lone_queries, float *result);
 
 #endif

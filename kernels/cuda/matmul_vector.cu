@@ -3,12 +3,15 @@
  * Bound by the weights' bytes. A block is one panel (sixteen weight rows); its four warps take stretches of eight blocks of 32
  * columns in turn, so that a panel has about 9 kB on their way from memory, and multiply them at once. Only the f32 steps of the
  * contract are in order: a warp keeps its exact integer sums until it has the accumulators from the warp before it, adds its own
- * steps and hands them on. grid: panels of all matrices; block: 128; shared: two stretches of activations a warp. */
+ * steps and hands them on. grid: panels of all matrices; block: 128; shared: two stretches of activations a warp.
+ *
+ * Bytes and instructions: README.md. */
 #include "kernels/cuda/cuda_matmul.h"
 
 enum {
     WARPS = 4,
-    PIECES = 2, /* pieces a stretch */
+    PIECES = 2,        /* pieces a stretch */
+    BLOCKS_PER_SM = 3, /* at least */
     STRETCH = PIECES * CUDA_PIECE
 };
 
@@ -144,7 +147,7 @@ static __device__ __forceinline__ bool multiply_panel(const struct cuda_products
 }
 
 template <enum dtype T, int COLUMNS>
-static __global__ void __launch_bounds__(32 * WARPS) matmul_vector_kernel(const struct cuda_products p)
+static __global__ void __launch_bounds__(32 * WARPS, BLOCKS_PER_SM) matmul_vector_kernel(const struct cuda_products p)
 {
     __shared__ struct shared_panel shared;
     const int lane = threadIdx.x % 32, which = cuda_product_of(&p, (int32_t)blockIdx.x);
