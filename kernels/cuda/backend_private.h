@@ -52,10 +52,10 @@ struct cuda_step_words {
 struct cuda_recording {
     const void *what;
     int32_t n_rows, max_context;
-    uint64_t last_used;     /* number of the replay; 0: never */
-    int is_known;           /* 1: such a step has been before */
-    cudaGraphExec_t graph;  /* NULL: not yet recorded */
-    const void *downloads;  /* what it leaves in the out-going staging memory; NULL: nothing */
+    uint64_t last_used;    /* number of the replay; 0: never */
+    int is_known;          /* 1: such a step has been before */
+    cudaGraphExec_t graph; /* NULL: not yet recorded */
+    const void *downloads; /* what it leaves in the out-going staging memory; NULL: nothing */
 };
 enum { CUDA_MOST_RECORDINGS = 24 };
 enum cuda_mode { CUDA_RUNS, CUDA_RECORDS, CUDA_REPLAYS };

@@ -101,7 +101,8 @@ static int load_vector(struct backend_cuda *self, struct tensor *t, struct error
     if (!to) {
         return -1;
     }
-    cudaError_t status = cudaMemcpy(to, t->data, (size_t)t->rows * t->row_bytes, cudaMemcpyHostToDevice);
+    /* In the stream, so that steps come after it; ordinary memory has been read when the call returns. */
+    cudaError_t status = cudaMemcpyAsync(to, t->data, (size_t)t->rows * t->row_bytes, cudaMemcpyHostToDevice, self->stream);
     t->data = to;
     return status == cudaSuccess ? 0 : cuda_refuse(status, "copying norms and biases", err);
 }

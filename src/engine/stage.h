@@ -58,7 +58,7 @@ struct stage {
     struct stage_head *split; /* owned: of the divided head */
     struct segment *segments; /* [n_segments] borrowed: layers in order, on one device or on two */
     int32_t n_segments;
-    struct head *head;        /* borrowed; NULL on ranks that own no vocabulary rows */
+    struct head *head; /* borrowed; NULL on ranks that own no vocabulary rows */
     struct stage_options options;
     struct stage_entry *entries; /* [n_entries] owned: every batch buffer */
     int32_t n_entries;

@@ -263,8 +263,7 @@ int slice_load(struct slice *slice, const struct gguf *file, const struct model_
 {
     memset(slice, 0, sizeof *slice);
     slice->range = *range;
-    struct loader l = {
-        .file = file, .slice = slice, .progress = progress, .progress_context = progress_context, .err = err};
+    struct loader l = {.file = file, .slice = slice, .progress = progress, .progress_context = progress_context, .err = err};
     struct slice_sizes sizes;
     if (slice_sizes_init(&sizes, file, config, err)) {
         return -1;

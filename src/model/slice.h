@@ -28,7 +28,7 @@ struct slice_range {
 
 /* Where the parts of a slice go: the last layers of a model may be on another device than those before them. */
 struct slice_places {
-    struct backend *first; /* the embedding and the layers below `cut`; the last norm where there are no others */
+    struct backend *first;  /* the embedding and the layers below `cut`; the last norm where there are no others */
     struct backend *behind; /* layers from `cut` on, and the last norm; may be `first` */
     int32_t cut;
     struct backend *head; /* the vocabulary rows */
