@@ -164,7 +164,7 @@ int check_norm_and_gate(uint64_t seed, int n_cases)
 
 int main(int argc, char **argv)
 {
-    int n_cases = argc > 1 ? atoi(argv[1]) : 20;
+    int n_cases = argc > 1 ? atoi(argv[1]) : 16;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
     int failed = check_math(seed) + check_norm_and_gate(seed, 3 * n_cases) + check_attention(seed, n_cases);
     return failed ? 1 : 0;
