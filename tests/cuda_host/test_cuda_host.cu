@@ -122,6 +122,19 @@ template <bool WITH_START> static __global__ void added_sums(const int32_t *in, 
     }
 }
 
+/* What a block finds in its shared memory, static and dynamic, before it leaves something there. */
+static __global__ void first_content(const int32_t *in, int32_t *out)
+{
+    __shared__ int32_t own;
+    CUDA_DYNAMIC_SHARED(bytes);
+    int32_t *dynamic = (int32_t *)bytes;
+    if (threadIdx.x == 0) {
+        out[blockIdx.x] = own & *dynamic;
+        own = *dynamic = in[0];
+    }
+    __syncthreads();
+}
+
 /* -- kernels that die -- */
 
 static void run(void (*kernel)(int32_t *, int32_t), int n_threads, size_t shared_bytes, int32_t n)
@@ -201,6 +214,10 @@ int main(void)
     check_pair("__syncwarp", warp_sums<true>, warp_sums<false>, 0);
     check_pair("cuda_copy_wait", copied_sums<true>, copied_sums<false>, 2 * 32 * sizeof(int32_t));
     check_pair("shared memory's first content", added_sums<true>, added_sums<false>, sizeof(int32_t));
+    for (int b = 0; b < BLOCKS; b++) {
+        expected[b] = -1;
+    }
+    CHECK_INT(wrong_sums(first_content, sizeof(int32_t)), 0);
     test_deaths();
     return check_result();
 }
