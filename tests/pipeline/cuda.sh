@@ -86,7 +86,7 @@ for model in "$@"; do
     n=$(n_layers_of "$model")
     echo "${model##*/}: $n layers"
     for cache in f16 q8_0; do
-        kv=(--temp 0 -ctk $cache -ctv $cache)
+        kv=(--temp 0 -ctk "$cache" -ctv "$cache")
         run "$work/$cache" 1 --device cpu "${kv[@]}" || failed "${model##*/}: on the CPU: $(cat "$work/$cache.err")"
         compare "$work/$cache" cuda:0 "$n" 1 --device cuda "${kv[@]}"
     done
