@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Layers on a GPU: the CPU's ids and logits to the bit, for every division over ranks and devices. SPDX-License-Identifier: MIT
 #   [LLM=PROGRAM] cuda.sh MODEL.gguf ...    skips where the program finds no GPU
+#   --shared instead of a model: stories260K and llama-dense of ../shared/data
 # shellcheck source=tests/pipeline/common.sh
 . "$(dirname "$0")/common.sh"
 [ $# -ge 1 ] || skip "usage: cuda.sh MODEL.gguf ..."
+if [ "$1" = --shared ]; then
+    shared=${LLM_SHARED_DATA:-$root/../shared/data}
+    [ -f "$shared/README.md" ] || skip "no test data in $shared"
+    set -- "$shared/models/stories260K.gguf" "$shared/tiny-models/llama-dense.gguf"
+fi
 "$LLM" info --devices 2>/dev/null | grep -q '^  GPU ' || skip "no GPU here, or a program without CUDA"
 export RUN_LIMIT_S=300
 
