@@ -75,7 +75,7 @@ echo "fast = 1" >>"$work/mine.board"
 refused "bad board file" 'mine.board:[0-9]+: unknown key "fast"' "${job[@]}" --device "sim:$work/mine.board"
 
 refused "unknown board" '"jetson".*orin-nano-4.*agx-thor-128' "${job[@]}" --device sim:jetson
-refused "unknown device" '"tpu", expected auto, cpu or sim:BOARD' "${job[@]}" --device tpu
+refused "unknown device" '"tpu", expected auto, cpu, cuda or sim:BOARD' "${job[@]}" --device tpu
 refused "unknown link" '"modem", known: 1gbe' "${job[@]}" --device $board --sim-link modem
 refused "link without boards" 'sim-link 1gbe was given without' "${job[@]}" --sim-link 1gbe
 refused "model too large" 'the ranks have .* MB are missing' "${job[@]}" --device sim:orin-nano-8 -c 8192
