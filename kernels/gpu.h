@@ -45,6 +45,7 @@ struct cuda_options {
     int32_t max_rows;      /* capacity of every step */
     int32_t max_pages;     /* KV pages of one sequence, the longest context */
     int32_t record;        /* 1: short steps are recorded and replayed (the same results, fewer launches) */
+    int32_t fast_math;     /* 1: many rows are multiplied by cuBLAS, near the contract's results; error where there is none */
     uint64_t memory_limit; /* bytes of GPU memory that may be taken; 0: all there is */
 };
 

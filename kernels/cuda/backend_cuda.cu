@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/cuda/backend_private.h"
+#include "kernels/cuda/fast.h"
 
 /* -- memory -- */
 
@@ -137,7 +138,12 @@ static void matmul(struct backend *base, const struct backend_act *in, const str
         assert(in->forms & (dtype_info(mats[i].weight.dtype)->quantised ? BACKEND_ACT_INT8 : BACKEND_ACT_FLOAT));
         specs[i] = matmul_of(&mats[i]);
     }
-    if (cuda_launches(self)) {
+    if (!cuda_launches(self)) {
+        return;
+    }
+    if (self->fast && self->rows.n >= CUDA_FAST_ROWS) {
+        cuda_fast_launch(self->fast, in, self->rows.n, specs, n_mats);
+    } else {
         cuda_matmul_launch(self->stream, in, self->rows.n, specs, n_mats);
     }
 }
@@ -204,6 +210,7 @@ static void destroy(struct backend *base)
         cudaStreamSynchronize(self->stream);
     }
     cuda_replay_free(self);
+    cuda_fast_free(self->fast);
     cuda_loader_free(self);
     cuda_memory_free(self);
     if (self->done) {
@@ -278,7 +285,8 @@ int backend_cuda_create(struct backend **out, const struct cuda_options *options
                                    : status;
     if (status != cudaSuccess) {
         cuda_refuse(status, "starting to use the GPU", err);
-    } else if (cuda_step_create(self, err) == 0 && create_rope_tables(self, err) == 0) {
+    } else if (cuda_step_create(self, err) == 0 && create_rope_tables(self, err) == 0 &&
+               (!options->fast_math || (self->fast = cuda_fast_create(self, err)))) {
         *out = &self->base;
         return 0;
     }
@@ -293,7 +301,8 @@ uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct
         uint64_t bytes = attention_bytes(&layers[i], options->max_rows, options->max_pages);
         attention = bytes > attention ? bytes : attention;
     }
-    return attention + cuda_step_bytes(options->max_rows, options->max_pages) + 2 * (uint64_t)CUDA_LOAD_BYTES + CUDA_CHUNK_BYTES;
+    return attention + cuda_step_bytes(options->max_rows, options->max_pages) + 2 * (uint64_t)CUDA_LOAD_BYTES + CUDA_CHUNK_BYTES +
+           (options->fast_math ? cuda_fast_bytes() : 0);
 }
 
 struct cuda_counts backend_cuda_counts(const struct backend *backend)

@@ -67,6 +67,8 @@ struct cuda_rope_table {
     double *device;
 };
 
+struct cuda_fast;
+
 struct backend_cuda {
     struct backend base;
     struct gpu_device device;
@@ -97,7 +99,8 @@ struct backend_cuda {
     int32_t n_rope;
     void *attention_scratch;
     size_t attention_scratch_bytes;
-    int32_t n_embedded; /* rows since pages of the embedding were let go */
+    struct cuda_fast *fast; /* NULL: every product has the contract's bits */
+    int32_t n_embedded;     /* rows since pages of the embedding were let go */
 };
 
 static inline struct backend_cuda *cuda_self(struct backend *base)

@@ -76,6 +76,7 @@ void common_options_report_seed(const struct common_options *o);
     {"--sim-link", OPTION_TEXT, offsetof(type, common.job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks: 1gbe 2.5gbe 5gbe 10gbe (default: as it is)"}, \
     {"-ngl --gpu-layers", OPTION_TEXT, offsetof(type, common.gpu_layers), 0, 0, NULL, "N", "layers on GPUs, the last ones of the model, the head first: a number, all or auto (default auto: what fits)"}, \
     {"--no-gpu-graphs", OPTION_FLAG, offsetof(type, common.job.no_gpu_graphs), 0, 0, NULL, NULL, "launch each step of a GPU kernel by kernel: same answer, slower"}, \
+    {"--gpu-math", OPTION_CHOICE, offsetof(type, common.job.gpu_math_fast), 0, 0, "exact fast", "HOW", "exact, or fast: long prompts by cuBLAS, another answer than elsewhere (default exact)"}, \
     {"--isa", OPTION_TEXT, offsetof(type, common.job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"}, \
     {"--no-repack", OPTION_FLAG, offsetof(type, common.job.no_repack), 0, 0, NULL, NULL, "leave weights in the mapped file: same answer, loads at once, fewer tokens a second"}, \
     {"-b --batch-size", OPTION_INT, offsetof(type, common.job.max_rows), 0, 65536, NULL, "ROWS", "most rows of a batch (default 0: 512, or -ub if that is more)"}, \

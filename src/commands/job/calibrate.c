@@ -290,11 +290,12 @@ void calibrate_key(const struct job *job, char *key, size_t size)
     snprintf(
         key, size,
         "llm %s %lld bytes of %lld; model %s layers %d dim %d heads %d/%d x %d/%d ffn %d vocab %d types %sfor %d ranks; isa %s%s "
-        "threads %d rows %d kv %d/%d; %s%s; %s",
+        "threads %d rows %d kv %d/%d; %s%s%s; %s",
         LLM_VERSION, (long long)program.st_size, (long long)program.st_mtime, c->arch->name, c->n_layers, c->dim, s->n_heads,
         s->n_kv_heads, c->k_dim, c->v_dim, s->ffn_dim, c->n_vocab, types, job->cluster->size, o->isa,
         o->no_repack ? " no-repack" : "", thread_pool_size(job->pool), o->max_rows < MAX_ROWS ? o->max_rows : MAX_ROWS, o->k_type,
-        o->v_type, gpu ? d->gpu_name : "cpu", gpu && o->no_gpu_graphs ? " no graphs" : "", mode);
+        o->v_type, gpu ? d->gpu_name : "cpu", gpu && o->no_gpu_graphs ? " no graphs" : "",
+        gpu && o->gpu_math_fast ? " fast math" : "", mode);
 }
 
 /* -- all ranks -- */

@@ -43,9 +43,10 @@ int32_t job_default_depth(int32_t n_ranks)
 /* Options that every rank must read alike; a hostfile that starts different programs or wrappers shows here. */
 static uint64_t options_hash(const struct job_options *o)
 {
-    const int64_t values[] = {o->n_ctx,      o->max_rows,   o->chunk,     o->depth,     o->k_type,        o->v_type,
-                              o->n_slots,    o->split_head, o->objective, o->calibrate, o->trace != NULL, (int64_t)o->kv_memory,
-                              o->gpu_layers, BATCH_MAGIC};
+    const int64_t values[] = {o->n_ctx,      o->max_rows,      o->chunk,         o->depth,
+                              o->k_type,     o->v_type,        o->n_slots,       o->split_head,
+                              o->objective,  o->calibrate,     o->trace != NULL, (int64_t)o->kv_memory,
+                              o->gpu_layers, o->gpu_math_fast, BATCH_MAGIC};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         hash = (hash ^ (uint64_t)values[i]) * 0x100000001b3u;

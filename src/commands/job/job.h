@@ -29,6 +29,7 @@ struct job_options {
     int32_t gpu;               /* --gpu: CUDA's number; -1 = the ranks of a machine take turns */
     int32_t gpu_layers;        /* -ngl: PARTS_NGL_AUTO, or the last layers of the model, the head first */
     int no_gpu_graphs;         /* 1: every step is launched kernel by kernel */
+    int gpu_math_fast;         /* 1: GPUs multiply many rows with cuBLAS, whose results are near the exact ones */
     const char *sim_link;      /* profile of the simulated network; NULL = none */
     struct option_ints split;  /* layers of each rank; not given = by speed and memory */
     uint64_t memory_limit;     /* bytes a rank may take; 0 = what the node has */

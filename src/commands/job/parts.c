@@ -50,7 +50,8 @@ static struct cuda_options gpu_options(const struct job *job, int32_t max_rows)
     return (struct cuda_options){.device = my_device(job)->gpu,
                                  .max_rows = max_rows,
                                  .max_pages = plan_pages(job->options.n_ctx),
-                                 .record = !job->options.no_gpu_graphs};
+                                 .record = !job->options.no_gpu_graphs,
+                                 .fast_math = job->options.gpu_math_fast};
 }
 
 static int open_gpu(const struct job *job, int32_t max_rows, struct backend **out, struct error *err)
