@@ -130,6 +130,7 @@ static cudaError_t allocate(void **out, size_t bytes, cudaMemoryType type)
         return fail(cudaErrorMemoryAllocation);
     }
     watch_faults();
+    madvise(memory, mapped, MADV_HUGEPAGE); /* closing it takes less time */
     unsigned char *start = (unsigned char *)memory + mapped - PAGE - rounded;
     memset(start, UNWRITTEN, std::min(bytes, fill_most));
     memset(start + bytes, GUARD_BYTE, rounded - bytes);
