@@ -7,6 +7,7 @@ of zero (bench/make_shape.py --zeros): kernels do the same work whatever the num
 """
 
 import argparse
+import array
 import datetime
 import glob
 import json
@@ -125,6 +126,22 @@ def check_ranks(gpu):
     return f"{n} answers equal"
 
 
+def check_fast(gpu):
+    """--gpu-math fast: logits near the exact ones"""
+    far = 0
+    for model in gpu.models():
+        prompt = ["--ids", ",".join(str(3 + i * 7 % 400) for i in range(180))]
+        both = []
+        for math in ("exact", "fast"):
+            _, logits, _ = gpu.answer(model, "--device", "cuda", "-ub", "180", "--gpu-math", math, prompt=prompt)
+            both.append(array.array("f", logits))
+        part = max(abs(a - b) for a, b in zip(*both)) / max(abs(a) for a in both[0])
+        if not 0 < part < 0.1:
+            raise Failed(f"{os.path.basename(model)}: {part:.3g} of the largest logit apart")
+        far = max(far, part)
+    return f"{len(gpu.models())} models, at most {far:.2g} of the largest logit apart"
+
+
 def sanitizer(gpu, tool):
     program = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not os.path.exists(program):
@@ -187,10 +204,14 @@ def measure_shapes(gpu):
                                      "cuda"]))
         r, t = whole["ranks"][0], whole["timings"]
         one = rate[(0, 64, 1)]
+        fast = json.loads(gpu.must([gpu.llm, "bench", "-m", path, "-p", "512,2048", "-n", "0", "-r", "5", "-o", "json", "-q", "--device", "cuda",
+                                    "--gpu-math", "fast"]))
+        fast = {t["n_prompt"]: t["median_ts"] for t in fast if t["n_gen"] == 0}
         row = {"type": kind, "decode tokens/s": f"{one:.1f}", "GB/s": f"{one * r['weight_bytes'] / 1e9:.0f}",
                "of reading": f"{one * r['weight_bytes'] / 1e9 / gpu.read_gb_s:.2f}" if gpu.read_gb_s else "",
                "8 streams": f"{rate.get((0, 64, 8), 0):.0f}", "prefill 512": f"{rate.get((512, 0, 1), 0):.0f}",
-               "prefill 2048": f"{rate.get((2048, 0, 1), 0):.0f}", "load GB/s": f"{size / t['load_s'] / 1e9:.2f}",
+               "prefill 2048": f"{rate.get((2048, 0, 1), 0):.0f}",
+               "fast prefill": f"{fast.get(512, 0):.0f}, {fast.get(2048, 0):.0f}", "load GB/s": f"{size / t['load_s'] / 1e9:.2f}",
                "memory / (weights + KV)": f"{r['gpu']['bytes'] / (r['weight_bytes'] + r['kv_bytes']):.3f}"}
         other = peer(gpu, path)
         if other:

@@ -54,6 +54,27 @@ compare()
     fi
 }
 
+# --gpu-math fast: a prompt of 120 in one step gives other logits than the CPU, but near ones.
+near()
+{
+    local ids status
+    ids=$(awk 'BEGIN { for (i = 0; i < 120; i++) printf "%s%d", i ? "," : "", (i * 31 + 5) % 100 + 3 }')
+    run "$work/cpu" 1 --ids "$ids" -c 192 -ub 128 --temp 0 --device cpu || failed "${model##*/}: on the CPU: $(cat "$work/cpu.err")"
+    if ! run "$work/fast" 1 --ids "$ids" -c 192 -ub 128 --temp 0 --device cuda --gpu-math fast; then
+        grep -q 'needs cuBLAS: no lib' "$work/fast.err" && echo "no cuBLAS here" && return
+        failed "${model##*/}: --gpu-math fast: $(cat "$work/fast.err")"
+    fi
+    status=$(python3 -c 'import array, sys
+exact, fast = (array.array("f", open(name, "rb").read()) for name in sys.argv[1:])
+far = max(abs(a - b) for a, b in zip(exact, fast)) / max(abs(a) for a in exact)
+print("near" if len(exact) == len(fast) and 0 < far < 0.05 else f"{far:.3g} of the largest apart")' "$work/cpu.logits" "$work/fast.logits")
+    if [ "$status" = near ]; then
+        passed
+    else
+        failed "${model##*/}: --gpu-math fast: logits $status"
+    fi
+}
+
 # refused PATTERN options...
 refused()
 {
@@ -105,8 +126,10 @@ for model in "$@"; do
     compare "$work/f16" cuda:0,cuda:0 "$n" 2 "${kv[@]}" -ngl all --split-head on
     compare "$work/f16" cpu,cuda:0 1 2 "${kv[@]}" --device cpu,cuda --split $((n - 1)),1
     batch_of_eight
+    near
 done
 model=$1
 refused 'no GPU 9' --gpu 9
 refused '-ngl is "most"' -ngl most
+refused '--gpu-math is "quick", expected one of: exact fast' --gpu-math quick
 finish
