@@ -10,7 +10,16 @@
 #include "kernels/cuda/cublas.h"
 #include "kernels/cuda/cuda_unpack.h"
 
-enum { WEIGHT_BYTES = 64 << 20, ACT_BYTES = 32 << 20, WORKSPACE_BYTES = 32 << 20 /* what cuBLAS asks for on sm_90 */ };
+/* Scratch memory, at least a panel and a row; more goes in pieces. Tests have less of it. */
+#ifndef CUDA_FAST_WEIGHT_BYTES
+#define CUDA_FAST_WEIGHT_BYTES (64 << 20)
+#define CUDA_FAST_ACT_BYTES    (32 << 20)
+#endif
+enum {
+    WEIGHT_BYTES = CUDA_FAST_WEIGHT_BYTES,
+    ACT_BYTES = CUDA_FAST_ACT_BYTES,
+    WORKSPACE_BYTES = 32 << 20 /* what cuBLAS asks for on sm_90 */
+};
 
 /* In device memory. */
 struct fast_numbers {

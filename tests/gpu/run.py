@@ -135,11 +135,11 @@ def check_fast(gpu):
         for math in ("exact", "fast"):
             _, logits, _ = gpu.answer(model, "--device", "cuda", "-ub", "180", "--gpu-math", math, prompt=prompt)
             both.append(array.array("f", logits))
-        part = max(abs(a - b) for a, b in zip(*both)) / max(abs(a) for a in both[0])
+        part = (sum((a - b) ** 2 for a, b in zip(*both)) / sum(a * a for a in both[0])) ** 0.5
         if not 0 < part < 0.1:
-            raise Failed(f"{os.path.basename(model)}: {part:.3g} of the largest logit apart")
+            raise Failed(f"{os.path.basename(model)}: logits are {part:.3g} of their size apart")
         far = max(far, part)
-    return f"{len(gpu.models())} models, at most {far:.2g} of the largest logit apart"
+    return f"{len(gpu.models())} models, at most {far:.2g} of their size apart"
 
 
 def sanitizer(gpu, tool):
