@@ -41,6 +41,7 @@ struct cuda_fast {
     cudaStream_t stream;
     uint16_t *weights, *acts; /* device: [WEIGHT_BYTES / 2], [ACT_BYTES / 2] */
     struct fast_numbers *numbers;
+    int32_t packed_rows; /* from which on quantised weights are multiplied by cuBLAS */
 };
 
 enum { THREADS = 256 };
@@ -310,7 +311,7 @@ void cuda_fast_launch(struct cuda_fast *fast, const struct backend_act *in, int3
     int takes[CUDA_MATMUL_MOST] = {0};
     for (int32_t i = 0; i < n_mats; i++) {
         const struct cuda_matmul *m = &mats[i];
-        takes[i] = n_rows >= (dtype_info(m->weight.dtype)->quantised ? CUDA_FAST_PACKED_ROWS : CUDA_FAST_ROWS);
+        takes[i] = n_rows >= (dtype_info(m->weight.dtype)->quantised ? fast->packed_rows : CUDA_FAST_ROWS);
         scales.of[i] = m->scale;
         if (!takes[i]) {
             left[n_left++] = *m;
@@ -354,6 +355,7 @@ struct cuda_fast *cuda_fast_create(struct backend_cuda *self, struct error *err)
         return NULL;
     }
     fast->stream = self->stream;
+    fast->packed_rows = self->device.major < CUDA_FAST_PACKED_MAJOR ? INT32_MAX : CUDA_FAST_PACKED_ROWS;
     cuda_check(cudaMemcpyAsync(fast->numbers, &numbers, sizeof numbers, cudaMemcpyHostToDevice, self->stream), "starting cuBLAS");
     return cublas_open(&fast->cublas, self->stream, workspace, WORKSPACE_BYTES, err) ? NULL : fast;
 }

@@ -11,8 +11,10 @@ struct cuda_fast;
 enum {
     /* From so many rows on; fewer are computed exactly. Steps that are recorded are shorter. */
     CUDA_FAST_ROWS = CUDA_RECORDED_ROWS + 1,
-    /* The same for quantised weights, which are first written out as halves: about where that begins to pay. */
-    CUDA_FAST_PACKED_ROWS = 96
+    /* The same for quantised weights, which are first written out as halves: by count about where that begins to pay. Not below
+     * compute capability CUDA_FAST_PACKED_MAJOR: there the exact products are the faster ones for any number of rows. */
+    CUDA_FAST_PACKED_ROWS = 256,
+    CUDA_FAST_PACKED_MAJOR = 9
 };
 
 /* Bytes of GPU memory that it takes. */

@@ -85,8 +85,6 @@ static const attribute attributes[] = {
     {cudaDevAttrL2CacheSize, 4 << 20},
     {cudaDevAttrMaxThreadsPerMultiProcessor, 1536},
     {cudaDevAttrUnifiedAddressing, 1},
-    {cudaDevAttrComputeCapabilityMajor, 8},
-    {cudaDevAttrComputeCapabilityMinor, 7},
     {cudaDevAttrMaxSharedMemoryPerMultiprocessor, 164 << 10},
     {cudaDevAttrMaxRegistersPerMultiprocessor, 65536},
     {cudaDevAttrManagedMemory, 1},
@@ -98,6 +96,10 @@ static const attribute attributes[] = {
 
 static int value_of(cudaDeviceAttr name)
 {
+    if (name == cudaDevAttrComputeCapabilityMajor || name == cudaDevAttrComputeCapabilityMinor) {
+        int sm = (int)setting("CUDA_HOST_SM", 87);
+        return name == cudaDevAttrComputeCapabilityMajor ? sm / 10 : sm % 10;
+    }
     for (const attribute &known : attributes) {
         if (known.name == name) {
             return known.value;

@@ -9,7 +9,7 @@
 #include "tests/kernels/machine.h"
 #include "tests/kernels/random.h"
 
-enum { MOST_ROWS = 131, FLOAT_ROWS = 33, PACKED_ROWS = 96 /* from which on cuBLAS multiplies */, MATS = 3 };
+enum { MOST_ROWS = 261, FLOAT_ROWS = 33, PACKED_ROWS = 256 /* from which on cuBLAS multiplies */, MATS = 3 };
 
 static struct backend *make_cuda(int fast)
 {
@@ -125,7 +125,7 @@ static void check_near(const struct call *c, const struct matrix *m)
     double worst = 0;
     for (int32_t out = 0; out < m->rows; out += m->rows / 8) {
         dequantize_row(m->type, (const char *)m->weights + (size_t)out * dtype_row_bytes(m->type, c->cols), c->cols, w);
-        for (int32_t row = 0; row < c->n_rows; row += 1 + row / 3) {
+        for (int32_t row = 0; row < c->n_rows; row += 1 + row / 2) {
             size_t at = (size_t)row * (size_t)m->rows + (size_t)out;
             double exact = (double)m->found[0][at], fast = (double)m->found[1][at], most = allowed(c, m, row, w, out);
             CHECK_THAT(fabs(fast - exact) <= most, "%s, %d rows, %d columns: output [%d, %d] is %.9g, exact %.9g, allowed %.3g",
@@ -148,8 +148,9 @@ static float *random_products(size_t n, float magnitude, uint64_t *seed)
     return out;
 }
 
-static void check_call(struct backend *const backends[2], const enum dtype types[MATS], int32_t cols, int32_t n_rows,
-                       float magnitude, uint64_t *seed)
+/* packed_rows: from which on quantised weights are multiplied by cuBLAS. */
+static void check_call(struct backend *const backends[2], int32_t packed_rows, const enum dtype types[MATS], int32_t cols,
+                       int32_t n_rows, float magnitude, uint64_t *seed)
 {
     struct call c = {.cols = cols, .n_rows = n_rows};
     c.forms = BACKEND_ACT_FLOAT | (cols % 32 ? 0 : BACKEND_ACT_INT8);
@@ -175,7 +176,7 @@ static void check_call(struct backend *const backends[2], const enum dtype types
     run(&c, backends[1], 1);
     for (int i = 0; i < MATS; i++) {
         struct matrix *m = &c.mats[i];
-        if (n_rows >= (dtype_info(m->type)->quantised ? PACKED_ROWS : FLOAT_ROWS)) {
+        if (n_rows >= (dtype_info(m->type)->quantised ? packed_rows : FLOAT_ROWS)) {
             check_near(&c, m);
         } else {
             int64_t at = first_difference(m->found[1], m->found[0], (int64_t)n_rows * m->rows);
@@ -233,22 +234,27 @@ int main(void)
     static const enum dtype large[2][MATS] = {{DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K}, {DTYPE_F16, DTYPE_Q6_K, DTYPE_F16}};
     static const int32_t rows[] = {1, FLOAT_ROWS - 1, FLOAT_ROWS, PACKED_ROWS - 1, PACKED_ROWS, MOST_ROWS};
     static const float magnitudes[] = {1, 3000 /* squares are beyond what halves hold */, 1e-4f /* and below it */};
-    struct backend *backends[2] = {make_cuda(0), make_cuda(1)};
+    struct backend *backends[2] = {make_cuda(0)}, *orin;
     uint64_t seed = 11;
+    orin = make_cuda(1);
+    setenv("CUDA_HOST_SM", "90", 1);
+    backends[1] = make_cuda(1);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         float magnitude = magnitudes[i % 3];
-        check_call(backends, odd, 1 + random_below(&seed, 99), rows[i], magnitude, &seed);
+        check_call(backends, PACKED_ROWS, odd, 1 + random_below(&seed, 99), rows[i], magnitude, &seed);
         for (int j = 0; j < 3; j++) {
-            check_call(backends, small[j], 32 * (1 + random_below(&seed, 7)), rows[i], magnitude, &seed);
+            check_call(backends, PACKED_ROWS, small[j], 32 * (1 + random_below(&seed, 7)), rows[i], magnitude, &seed);
         }
         for (int j = 0; j < 2; j++) {
-            check_call(backends, large[j], 256 * (1 + random_below(&seed, 2)), rows[i], magnitude, &seed);
+            check_call(backends, PACKED_ROWS, large[j], 256 * (1 + random_below(&seed, 2)), rows[i], magnitude, &seed);
         }
     }
     for (int i = 0; i < 3; i++) {
-        check_call(backends, small[i], 160, MOST_ROWS, magnitudes[i], &seed);
-        check_call(backends, large[i % 2], 256, PACKED_ROWS, magnitudes[i], &seed);
+        check_call(backends, PACKED_ROWS, small[i], 160, MOST_ROWS, magnitudes[i], &seed);
+        check_call(backends, PACKED_ROWS, large[i % 2], 256, PACKED_ROWS, magnitudes[i], &seed);
     }
+    check_call((struct backend *[2]){backends[0], orin}, INT32_MAX, small[0], 64, MOST_ROWS, 1, &seed);
+    orin->ops->destroy(orin);
     backends[0]->ops->destroy(backends[0]);
     backends[1]->ops->destroy(backends[1]);
     test_errors();

@@ -4,6 +4,8 @@
  *   CUDA_HOST_SEED         order of blocks, warps and lanes, and how far streams run ahead (default 1)
  *   CUDA_HOST_DEVICES      number of devices (default 1; 0: there is none)
  *   CUDA_HOST_MEMORY       bytes of each device's memory (default 64 GiB)
+ *   CUDA_HOST_SM           compute capability, if another (default 87)
+ *   CUDA_HOST_CUBLAS       cuBLAS: 0 not there, 1 there (default), 2 does not start, 3 lacks a function
  *   CUDA_LAUNCH_BLOCKING=1 every operation is done before its call returns, as in CUDA */
 #ifndef TESTS_CUDA_HOST_CUDA_HOST_H
 #define TESTS_CUDA_HOST_CUDA_HOST_H
