@@ -82,7 +82,7 @@ struct stage {
     int32_t n_in_flight; /* rank 0: submitted and not yet returned */
 
     struct stage_entry *at_work; /* what the compute thread works on, */
-    double began_s;              /* since when */
+    double began_s, segment_s;   /* since when; and the segment */
     double head_s;               /* the last part of the head took so long */
     struct stage_totals totals;  /* written by the compute thread; whole when it has ended (after stage_stop, stage_work) */
     double hops_s;               /* rank 0: time of n_rounds batches on the way between stages, summed */

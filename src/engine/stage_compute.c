@@ -34,6 +34,7 @@ static void run_forward(struct stage *stage, struct batch *batch)
                                     .pages = stage->page_table,
                                     .max_pages = stage->options.max_pages_per_slot};
         for (int32_t i = 0; i < stage->n_segments; i++) {
+            stage->segment_s = clock_now_s();
             segment_forward(&stage->segments[i], &rows, stage->cluster->rank == 0 && i == 0, batch->hidden,
                             stage->head && stage->cluster->size > 1 ? &pause : NULL);
         }
@@ -162,7 +163,8 @@ static int run_urgent(void *context, int32_t n_done, int32_t n_left)
 {
     struct stage *stage = context;
     struct stage_entry *forward = stage->at_work, *entry;
-    double left_s = (clock_now_s() - stage->began_s) / n_done * n_left;
+    double since_s = stage->began_s > stage->segment_s ? stage->began_s : stage->segment_s;
+    double left_s = (clock_now_s() - since_s) / n_done * n_left;
     if (left_s < stage->head_s * stage->cluster->size || !(entry = queue_take(&stage->home))) {
         return 0;
     }

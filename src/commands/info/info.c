@@ -78,7 +78,10 @@ int command_info(struct cluster *cluster, int argc, char **argv, int first, stru
 {
     struct info_options o = {.k_type = KV_F16, .v_type = KV_F16};
     int status = options_parse(table, &o, argc, argv, first, err);
-    if (cluster_agree(cluster, status, err)) {
+    if (status == 0 && o.devices && o.json) {
+        status = error_set(err, "--devices has no --json");
+    }
+    if (cluster_agree(cluster, status, err) || cluster_agree_equal(cluster, (uint64_t)(o.devices && !o.help), "--devices", err)) {
         options_free(table, &o);
         return -1;
     }

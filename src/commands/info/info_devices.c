@@ -7,6 +7,7 @@
 #include "kernels/gpu.h"
 #include "src/cluster/machine_mode.h"
 #include "src/cluster/topology.h"
+#include "src/core/error.h"
 
 enum { MODE_BYTES = 1024 };
 
@@ -27,6 +28,10 @@ static void look(struct machine *m)
     if (gpu_list(m->gpus, &m->n_gpus, &m->no_gpu)) {
         m->n_gpus = 0;
     }
+    for (int32_t i = 0; i < m->n_gpus; i++) {
+        struct error err;
+        gpu_ask_memory(&m->gpus[i], &err); /* where it cannot be used the name is still shown */
+    }
 }
 
 static void print_gpu(FILE *out, const struct gpu_device *g)
@@ -45,7 +50,7 @@ int info_devices(struct cluster *cluster, FILE *out, struct error *err)
 {
     struct machine mine, *all = calloc((size_t)cluster->size, sizeof *all);
     if (!all) {
-        return error_set(err, "out of memory for %d machines", cluster->size);
+        fatal("out of memory for %d machines", cluster->size);
     }
     look(&mine);
     cluster_allgather(cluster, &mine, sizeof mine, all);

@@ -28,6 +28,7 @@ struct bench {
     struct slice_range range;
     float *hidden; /* [MAX_ROWS, dim] owned */
     int32_t pages[(PAST + MAX_ROWS) / KV_PAGE + 1];
+    int gpu; /* 1: measured on the GPU */
     struct speed *out;
     int status;
     struct error *err;
@@ -200,7 +201,7 @@ static int prepare(struct bench *b)
                                  .n_pages = n_pages,
                                  .k_type = (enum kv_type)job->options.k_type,
                                  .v_type = (enum kv_type)job->options.v_type};
-    b->hidden = malloc(sizeof *b->hidden * MAX_ROWS * (size_t)job->config.dim);
+    b->hidden = realloc(b->hidden, sizeof *b->hidden * MAX_ROWS * (size_t)job->config.dim);
     if (!b->hidden) {
         return error_set(b->err, "out of memory for %d rows", MAX_ROWS);
     }
@@ -210,7 +211,7 @@ static int prepare(struct bench *b)
     for (int32_t i = 0; i < n_pages; i++) {
         b->pages[i] = i;
     }
-    if (parts_backend(job, MAX_ROWS, &b->backend, b->err)) {
+    if (parts_backend(job, b->gpu, MAX_ROWS, n_pages, &b->backend, b->err)) {
         return -1;
     }
     struct slice_places places = {b->backend, b->backend, 0, b->backend};
@@ -222,22 +223,34 @@ static int prepare(struct bench *b)
                : 0;
 }
 
+static void release(struct bench *b)
+{
+    head_free(&b->head);
+    slice_free(&b->slice);
+    if (b->backend) {
+        b->backend->ops->destroy(b->backend);
+    }
+    b->backend = NULL;
+}
+
 static void *bench_thread(void *context)
 {
     struct bench *b = context;
     topology_bind(b->job->topology, 0);
     b->status = prepare(b);
+    if (b->status && b->gpu &&
+        b->job->options.gpu_layers == PARTS_NGL_AUTO) { /* it is too full to be measured, and to be used much */
+        release(b);
+        b->gpu = 0;
+        b->status = prepare(b);
+    }
     if (b->status == 0) {
         step(b, 1, 0, b->range.layer_end - b->range.layer_first); /* a GPU loads its kernels when they are first launched */
         head_forward(&b->head, b->hidden, 1);
         b->begin_s = clock_now_s();
         measure(b);
     }
-    head_free(&b->head);
-    slice_free(&b->slice);
-    if (b->backend) {
-        b->backend->ops->destroy(b->backend);
-    }
+    release(b);
     free(b->hidden);
     return NULL;
 }
@@ -245,7 +258,8 @@ static void *bench_thread(void *context)
 /* On a thread of its own, bound as the compute thread will be. */
 static int run_bench(struct job *job, double limit_s, struct speed *out, struct error *err)
 {
-    struct bench b = {.job = job, .limit_s = limit_s, .range = choose_range(job), .out = out, .err = err};
+    struct bench b = {
+        .job = job, .limit_s = limit_s, .range = choose_range(job), .gpu = parts_measures_gpu(job), .out = out, .err = err};
     pthread_t thread;
     memset(out, 0, sizeof *out);
     if (pthread_create(&thread, NULL, bench_thread, &b)) {
@@ -279,7 +293,7 @@ void calibrate_key(const struct job *job, char *key, size_t size)
     const struct job_options *o = &job->options;
     const struct layer_shape *s = &c->layers[0];
     const struct device *d = &job->devices[job->cluster->rank];
-    int gpu = d->kind == DEVICE_CUDA && o->gpu_layers != 0;
+    int gpu = parts_measures_gpu(job);
     struct stat program;
     char types[512], mode[1024];
     if (stat("/proc/self/exe", &program)) {

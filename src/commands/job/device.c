@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "src/core/log.h"
 
 enum { ENTRY_MAX = 512 };
 
@@ -62,6 +65,18 @@ int device_parse(const char *list, int32_t n_ranks, struct device *out, struct e
     return 0;
 }
 
+/* 1: Linux knows a GPU of NVIDIA's here, whether it can be used or not. */
+static int machine_has_gpu(void)
+{
+    static const char *const nodes[] = {"/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu"};
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
+        if (access(nodes[i], F_OK) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int device_find(struct device *d, int32_t local_rank, int32_t wanted, uint64_t machine_free, struct error *err)
 {
     struct gpu_device all[GPU_MAX], gpu;
@@ -69,9 +84,12 @@ int device_find(struct device *d, int32_t local_rank, int32_t wanted, uint64_t m
     if (d->kind != DEVICE_AUTO && d->kind != DEVICE_CUDA) {
         return 0;
     }
-    if (gpu_list(all, &n, err) || gpu_choose(all, n, local_rank, wanted, &gpu, err)) {
+    if (gpu_list(all, &n, err) || gpu_choose(all, n, local_rank, wanted, &gpu, err) || gpu_ask_memory(&gpu, err)) {
         int must = d->kind == DEVICE_CUDA || wanted >= 0;
         d->kind = DEVICE_CPU;
+        if (!must && (n > 0 || machine_has_gpu())) {
+            log_warn("%s; this rank uses the CPU", err->text);
+        }
         return must ? error_prefix(err, wanted >= 0 ? "--gpu" : "--device cuda") : 0;
     }
     d->kind = DEVICE_CUDA;

@@ -20,9 +20,7 @@ static uint64_t memory_share(const struct job *job)
     if (job_is_simulated(job)) {
         return job->devices[job->cluster->rank].board.memory_bytes;
     }
-    const struct device *d = &job->devices[job->cluster->rank];
-    int has_own = d->kind == DEVICE_CUDA && !d->gpu_shares_memory && job->options.gpu_layers != 0;
-    return available ? (available + (has_own ? d->gpu_free_bytes : 0)) / (uint64_t)job->cluster->local_size : UINT64_MAX;
+    return available ? available / (uint64_t)job->cluster->local_size + parts_own_gpu_bytes(job) : UINT64_MAX;
 }
 
 int divide_measure(struct job *job, double limit_s, int large, struct error *err)

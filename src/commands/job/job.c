@@ -80,6 +80,14 @@ static int choose_devices(struct job *job, struct error *err)
     if (device_parse(o->device, job->cluster->size, job->devices, err)) {
         return -1;
     }
+    int32_t n_open = 0; /* ranks that a GPU may be found for */
+    for (int32_t i = 0; i < job->cluster->size; i++) {
+        n_open += job->devices[i].kind == DEVICE_AUTO || job->devices[i].kind == DEVICE_CUDA;
+        job->devices[i].kind = job->devices[i].kind == DEVICE_AUTO && o->gpu_layers == 0 ? DEVICE_CPU : job->devices[i].kind;
+    }
+    if (o->gpu >= 0 && n_open == 0) {
+        return error_set(err, "--gpu %d was given with --device %s, which uses no GPU", o->gpu, o->device);
+    }
     if (o->sim_link && !job_is_simulated(job)) {
         return error_set(err, "--sim-link %s was given without --device sim:BOARD, which it belongs to", o->sim_link);
     }
@@ -183,8 +191,7 @@ static int check_memory(const struct job *job, struct error *err)
     const struct plan_rank *p = mine(job);
     uint64_t need = plan_total(p), limit = job->options.memory_limit, available = topology_memory_available(), node = 0;
     for (int32_t i = 0; i < c->size; i++) {
-        int has_own = job->devices[i].kind == DEVICE_CUDA && !job->devices[i].gpu_shares_memory && job->options.gpu_layers != 0;
-        node += c->peers[i].node == c->peers[c->rank].node && !has_own ? plan_total(&job->plan[i]) : 0;
+        node += c->peers[i].node == c->peers[c->rank].node ? parts_machine_bytes(job, i) : 0;
     }
     if (limit && need > limit) {
         return error_set(err, "%llu MB are needed (weights %llu, KV cache %llu, buffers %llu), --memory-limit allows %llu MB; %s",

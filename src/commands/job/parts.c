@@ -45,18 +45,26 @@ static int uses_gpu(const struct job *job)
     return my_device(job)->kind == DEVICE_CUDA && job->options.gpu_layers != 0;
 }
 
-static struct cuda_options gpu_options(const struct job *job, int32_t max_rows)
+static struct cuda_options gpu_options(const struct job *job, int32_t max_rows, int32_t max_pages)
 {
     return (struct cuda_options){.device = my_device(job)->gpu,
                                  .max_rows = max_rows,
-                                 .max_pages = plan_pages(job->options.n_ctx),
+                                 .max_pages = max_pages,
                                  .record = !job->options.no_gpu_graphs,
                                  .fast_math = job->options.gpu_math_fast};
 }
 
-static int open_gpu(const struct job *job, int32_t max_rows, struct backend **out, struct error *err)
+/* As this job's steps need it. */
+static struct cuda_options step_options(const struct job *job)
 {
-    struct cuda_options o = gpu_options(job, max_rows);
+    struct cuda_options o = gpu_options(job, job->options.max_rows, plan_pages(job->options.n_ctx));
+    o.memory_limit = job->options.memory_limit;
+    return o;
+}
+
+static int open_gpu(const struct job *job, struct backend **out, struct error *err)
+{
+    struct cuda_options o = step_options(job);
     return backend_cuda_create(out, &o, err);
 }
 
@@ -65,9 +73,21 @@ static int open_cpu(const struct job *job, int32_t max_rows, struct backend **ou
     return backend_cpu_create(out, job->options.isa, job->pool, max_rows, !job->options.no_repack, err);
 }
 
-int parts_backend(const struct job *job, int32_t max_rows, struct backend **out, struct error *err)
+static int measures_gpu(const struct job *job, int32_t rank)
 {
-    return uses_gpu(job) ? open_gpu(job, max_rows, out, err) : open_cpu(job, max_rows, out, err);
+    int32_t n = job->options.gpu_layers;
+    return job->devices[rank].kind == DEVICE_CUDA && (n == PARTS_NGL_AUTO || n > job->config.n_layers / 2);
+}
+
+int parts_measures_gpu(const struct job *job)
+{
+    return measures_gpu(job, job->cluster->rank);
+}
+
+int parts_backend(const struct job *job, int gpu, int32_t max_rows, int32_t max_pages, struct backend **out, struct error *err)
+{
+    struct cuda_options o = gpu_options(job, max_rows, max_pages);
+    return gpu ? backend_cuda_create(out, &o, err) : open_cpu(job, max_rows, out, err);
 }
 
 /* -- what is on the GPU -- */
@@ -96,8 +116,8 @@ static uint64_t head_bytes(const struct job *job)
 static uint64_t fixed_bytes(const struct job *job)
 {
     const struct slice_range *r = &my_plan(job)->range;
-    struct cuda_options o = gpu_options(job, job->options.max_rows);
-    uint64_t most = 0;
+    struct cuda_options o = step_options(job);
+    uint64_t most = backend_cuda_own_bytes(&o, NULL, 0);
     for (int32_t i = r->layer_first; i < r->layer_end; i++) {
         struct kv_layer_shape shape = model_config_kv_shape(&job->config, i);
         uint64_t bytes = backend_cuda_own_bytes(&o, &shape, 1);
@@ -110,13 +130,19 @@ static uint64_t fixed_bytes(const struct job *job)
 static uint64_t gpu_budget(const struct job *job)
 {
     const struct cluster *c = job->cluster;
-    uint64_t n_sharing = 0, free_bytes = my_device(job)->gpu_free_bytes;
+    uint64_t n_sharing = 0, free_bytes = my_device(job)->gpu_free_bytes, limit = job->options.memory_limit;
     for (int32_t i = 0; i < c->size; i++) {
         const struct device *d = &job->devices[i];
         n_sharing += c->peers[i].node == c->peers[c->rank].node && d->kind == DEVICE_CUDA && d->gpu == my_device(job)->gpu;
     }
     uint64_t share = free_bytes / RESERVE_PARTS, reserve = share > RESERVE_LEAST ? share : RESERVE_LEAST;
-    return free_bytes > reserve ? (free_bytes - reserve) / (n_sharing ? n_sharing : 1) : 0;
+    uint64_t budget = free_bytes > reserve ? (free_bytes - reserve) / (n_sharing ? n_sharing : 1) : 0;
+    return limit && limit < budget ? limit : budget;
+}
+
+uint64_t parts_own_gpu_bytes(const struct job *job)
+{
+    return uses_gpu(job) && !my_device(job)->gpu_shares_memory ? gpu_budget(job) : 0;
 }
 
 /* As much as fits, from the end of the model: head, then layers. */
@@ -178,6 +204,27 @@ static int all_on_gpu(const struct job *job, int32_t rank)
     return has_gpu_part(job, rank) && job->placements[rank].gpu_first == r->layer_first && job->placements[rank].head == head;
 }
 
+uint64_t parts_machine_bytes(const struct job *job, int32_t rank)
+{
+    const struct plan_rank *p = &job->plan[rank];
+    uint64_t bytes = plan_total(p), on_gpu = 0;
+    if (job->devices[rank].kind != DEVICE_CUDA || job->devices[rank].gpu_shares_memory) {
+        return bytes;
+    }
+    for (int32_t i = job->placements[rank].gpu_first; i < p->range.layer_end; i++) {
+        on_gpu += layer_bytes(job, i);
+    }
+    if (job->placements[rank].head && !(p->range.embeds && job->sizes.tied)) {
+        on_gpu += (uint64_t)(p->range.vocab_end - p->range.vocab_first) * job->sizes.row_bytes;
+    }
+    return bytes > on_gpu ? bytes - on_gpu : 0;
+}
+
+int parts_is_as_measured(const struct job *job, int32_t rank)
+{
+    return measures_gpu(job, rank) ? all_on_gpu(job, rank) : !has_gpu_part(job, rank);
+}
+
 void parts_device_text(const struct job *job, int32_t rank, char *text, size_t size)
 {
     struct device d = job->devices[rank];
@@ -203,12 +250,10 @@ int parts_open(struct job *job, struct error *err)
         return backend_sim_create(&p->main, &my_device(job)->board, max_rows, err);
     }
     if (all_on_gpu(job, job->cluster->rank)) {
-        return open_gpu(job, max_rows, &p->main, err);
+        return open_gpu(job, &p->main, err);
     }
-    return open_cpu(job, max_rows, &p->main, err) ||
-                   (has_gpu_part(job, job->cluster->rank) && open_gpu(job, max_rows, &p->gpu, err))
-               ? -1
-               : 0;
+    return open_cpu(job, max_rows, &p->main, err) || (has_gpu_part(job, job->cluster->rank) && open_gpu(job, &p->gpu, err)) ? -1
+                                                                                                                            : 0;
 }
 
 struct slice_places parts_places(const struct job *job)

@@ -30,14 +30,22 @@ struct job;
 /* -ngl: a number, "all" or "auto"; NULL = auto. -1 with *err for anything else. */
 int parts_read_ngl(const char *text, int32_t *out, struct error *err);
 
-/* The device that most of this rank's work runs on, for measuring: with capacity for max_rows rows. */
-int parts_backend(const struct job *job, int32_t max_rows, struct backend **out, struct error *err);
+/* 1: this rank's speed is that of its GPU, since all or most of its layers will be there. */
+int parts_measures_gpu(const struct job *job);
+/* A backend for measuring, with capacity for max_rows rows and sequences of max_pages pages. */
+int parts_backend(const struct job *job, int gpu, int32_t max_rows, int32_t max_pages, struct backend **out, struct error *err);
+/* Bytes of GPU memory that this rank has besides its machine's; 0 where the GPU shares that, or none is used. */
+uint64_t parts_own_gpu_bytes(const struct job *job);
 
 /* Decides what is on the GPUs, after the layers have been divided: by -ngl, or what fits; fills job->placements. What does not
  * fit is told in one line. Collective. */
 void parts_place(struct job *job);
 /* Layers of a rank that are on its GPU. */
 int32_t parts_gpu_layers(const struct job *job, int32_t rank);
+/* Bytes of its machine's memory that a rank's part takes; after parts_place. */
+uint64_t parts_machine_bytes(const struct job *job, int32_t rank);
+/* 1: the rank's part is where its speed was measured, all of it. */
+int parts_is_as_measured(const struct job *job, int32_t rank);
 enum { PARTS_DEVICE_MAX = DEVICE_TEXT_MAX + 8 };
 /* "cpu", "cuda:0", "cpu+cuda:0", "sim:orin-nx-16": what a rank's part is computed with. */
 void parts_device_text(const struct job *job, int32_t rank, char *text, size_t size);

@@ -55,7 +55,7 @@ void speed_watch_report(const struct job *job)
     double most = 1;
     for (int32_t rank = 0; drifts && !job->options.calibrate && rank < c->size; rank++) {
         double factor = drift_factor(&drifts[rank], c->peers[rank].local_size > 1), off = factor > 1 ? factor : 1 / factor;
-        if (factor > 0 && off > most) {
+        if (factor > 0 && off > most && parts_is_as_measured(job, rank)) {
             worst = rank;
             most = off;
         }
