@@ -34,12 +34,12 @@ static __device__ void combine_groups(const struct cuda_attention_partials &part
     }
 }
 
-/* Grid: [pieces of a row, rows], as gate_rows. Width: 4, or 1 where v_dim is not a multiple of 4. */
+/* Grid: [rows, pieces of a row], as gate_rows. Width: 4, or 1 where v_dim is not a multiple of 4. */
 template <int Width>
 static __global__ void __launch_bounds__(FINISH_THREADS)
     combine_rows(struct cuda_attention_view view, struct cuda_attention_partials partials, struct backend_act out)
 {
-    int32_t row = (int32_t)blockIdx.y, col = ((int32_t)blockIdx.x * FINISH_THREADS + (int32_t)threadIdx.x) * Width;
+    int32_t row = (int32_t)blockIdx.x, col = ((int32_t)blockIdx.y * FINISH_THREADS + (int32_t)threadIdx.x) * Width;
     int32_t v_dim = view.layer.shape.v_dim;
     float y[Width] = {};
     if (view.rows.slots[row] < 0) {
@@ -55,7 +55,7 @@ static __global__ void __launch_bounds__(FINISH_THREADS)
 /* The int8 form of finished rows of floats. Grid: as combine_rows. */
 static __global__ void __launch_bounds__(FINISH_THREADS) round_rows(const float *x, struct backend_act out)
 {
-    int32_t row = (int32_t)blockIdx.y, col = ((int32_t)blockIdx.x * FINISH_THREADS + (int32_t)threadIdx.x) * 4;
+    int32_t row = (int32_t)blockIdx.x, col = ((int32_t)blockIdx.y * FINISH_THREADS + (int32_t)threadIdx.x) * 4;
     float y[4] = {};
     if (col < out.cols) {
         cuda_load_floats<4>(x + (size_t)row * (size_t)out.cols + (size_t)col, y);
@@ -75,7 +75,7 @@ size_t cuda_attention_scratch_bytes(const struct cuda_kv_layer *layer, int32_t n
 static dim3 finish_grid(const struct backend_act *out, int32_t width, int32_t n_rows)
 {
     int32_t columns = FINISH_THREADS * width;
-    return dim3((unsigned)((out->cols + columns - 1) / columns), (unsigned)n_rows);
+    return dim3((unsigned)n_rows, (unsigned)((out->cols + columns - 1) / columns));
 }
 
 /* Many rows: most are parts of prompts. Nothing but the result needs memory. */

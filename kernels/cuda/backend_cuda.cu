@@ -55,9 +55,20 @@ static uint64_t attention_bytes(const struct kv_layer_shape *shape, int32_t max_
     return most;
 }
 
-static int reserve_attention(struct backend_cuda *self, const struct kv_layer_shape *shape, struct error *err)
+/* For any of the layers. */
+static uint64_t most_attention_bytes(const struct kv_layer_shape *layers, int32_t n_layers, int32_t max_rows, int32_t max_pages)
 {
-    uint64_t bytes = attention_bytes(shape, self->max_rows, self->max_pages);
+    uint64_t most = 0;
+    for (int32_t i = 0; i < n_layers; i++) {
+        uint64_t bytes = attention_bytes(&layers[i], max_rows, max_pages);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+static int reserve_attention(struct backend_cuda *self, const struct kv_layer_shape *layers, int32_t n_layers, struct error *err)
+{
+    uint64_t bytes = most_attention_bytes(layers, n_layers, self->max_rows, self->max_pages);
     if (bytes > self->attention_scratch_bytes) {
         self->attention_scratch = cuda_take(self, bytes, CUDA_FOR_ROWS, "attention", err);
         self->attention_scratch_bytes = bytes; /* the smaller one before it goes with the backend */
@@ -92,13 +103,12 @@ static int kv_create(struct backend *base, const struct kv_layer_shape *layers, 
             return error_set(err, "%d pages of keys and values are more than memory can hold", n_pages);
         }
         if (!(layer->k = (char *)cuda_take_zeroed(self, n * layer->k_bytes, CUDA_FOR_KV, "keys of the KV cache", err)) ||
-            !(layer->v = (char *)cuda_take_zeroed(self, n * layer->v_bytes, CUDA_FOR_KV, "values of the KV cache", err)) ||
-            reserve_attention(self, &layer->shape, err)) {
+            !(layer->v = (char *)cuda_take_zeroed(self, n * layer->v_bytes, CUDA_FOR_KV, "values of the KV cache", err))) {
             return -1;
         }
     }
     *out = kv;
-    return 0;
+    return reserve_attention(self, layers, n_layers, err);
 }
 
 /* -- operations -- */
@@ -296,13 +306,9 @@ int backend_cuda_create(struct backend **out, const struct cuda_options *options
 
 uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct kv_layer_shape *layers, int32_t n_layers)
 {
-    uint64_t attention = 0;
-    for (int32_t i = 0; i < n_layers; i++) {
-        uint64_t bytes = attention_bytes(&layers[i], options->max_rows, options->max_pages);
-        attention = bytes > attention ? bytes : attention;
-    }
-    return attention + cuda_step_bytes(options->max_rows, options->max_pages) + 2 * (uint64_t)CUDA_LOAD_BYTES + CUDA_CHUNK_BYTES +
-           (options->fast_math ? cuda_fast_bytes() : 0);
+    uint64_t attention = most_attention_bytes(layers, n_layers, options->max_rows, options->max_pages);
+    return backend_cuda_block_bytes(attention) + cuda_step_bytes(options->max_rows, options->max_pages) +
+           2 * (uint64_t)CUDA_LOAD_BYTES + CUDA_CHUNK_BYTES + (options->fast_math ? cuda_fast_bytes() : 0);
 }
 
 struct cuda_counts backend_cuda_counts(const struct backend *backend)

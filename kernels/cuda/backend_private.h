@@ -125,7 +125,7 @@ void cuda_loader_free(struct backend_cuda *self);
 
 /* -- step.cu -- */
 int cuda_step_create(struct backend_cuda *self, struct error *err);
-void cuda_step_free(struct backend_cuda *self);
+/* What its blocks take of the device's memory. */
 uint64_t cuda_step_bytes(int32_t max_rows, int32_t max_pages);
 void cuda_step_begin(struct backend *base, const struct backend_rows *rows);
 /* Before every launch: 0 when there is nothing to launch, the step having no rows. */

@@ -101,6 +101,7 @@ static int describe(int index, struct gpu_device *out, struct error *err)
     cudaError_t status = cudaGetDeviceProperties(&properties, index);
     memset(out, 0, sizeof *out);
     if (status != cudaSuccess) {
+        cudaGetLastError(); /* it is told otherwise */
         return cuda_refuse(status, "looking at a GPU", err);
     }
     snprintf(out->name, sizeof out->name, "%.*s", GPU_NAME - 1, properties.name);
@@ -124,24 +125,29 @@ int gpu_list(struct gpu_device devices[GPU_MAX], int32_t *n, struct error *err)
     if (status != cudaSuccess || count < 1) {
         return cuda_refuse(status != cudaSuccess ? status : cudaErrorNoDevice, "looking for GPUs", err);
     }
-    for (int i = 0; i < count && i < GPU_MAX; i++) {
-        if (describe(i, &devices[i], err)) {
-            return -1;
-        }
-        *n = i + 1;
+    for (int i = 0; i < count && *n < GPU_MAX; i++) {
+        *n += describe(i, &devices[*n], err) == 0;
     }
-    return 0;
+    return *n > 0 ? 0 : -1;
 }
 
 int gpu_ask_memory(struct gpu_device *device, struct error *err)
 {
     char text[2 * GPU_NAME];
     size_t free_bytes = 0, total = 0;
-    cudaError_t status = cudaSetDevice(device->index);
+    device->free_bytes = device->integrated ? machine_available_bytes() : 0;
+    if (device->free_bytes) {
+        return 0;
+    }
+    cudaError_t status = cudaSetDevice(device->index); /* backends choose theirs whenever they begin something */
     status = status == cudaSuccess ? cudaMemGetInfo(&free_bytes, &total) : status;
-    gpu_text(device, text, sizeof text);
-    device->free_bytes = status == cudaSuccess ? cuda_free_bytes(device) : 0;
-    return status == cudaSuccess ? 0 : cuda_refuse(status, text, err);
+    if (status != cudaSuccess) {
+        cudaGetLastError(); /* it is told otherwise */
+        gpu_text(device, text, sizeof text);
+        return cuda_refuse(status, text, err);
+    }
+    device->free_bytes = free_bytes;
+    return 0;
 }
 
 /* Any kernel will do to ask whether there is code for the GPU. */
@@ -161,10 +167,11 @@ int cuda_device_open(int32_t index, struct gpu_device *out, struct error *err)
     if (index < 0 || index >= count) {
         return error_set(err, "there is no GPU %d: this machine has %d", index, count);
     }
-    if (describe(index, out, err) || gpu_ask_memory(out, err)) {
+    if (describe(index, out, err)) {
         return -1;
     }
-    status = cudaFuncGetAttributes(&attributes, (const void *)probe_kernel);
+    status = cudaSetDevice(index);
+    status = status == cudaSuccess ? cudaFuncGetAttributes(&attributes, (const void *)probe_kernel) : status;
     gpu_text(out, text, sizeof text);
     if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction ||
         status == cudaErrorUnsupportedPtxVersion) {

@@ -29,7 +29,8 @@ struct fast_numbers {
 
 uint64_t cuda_fast_bytes(void)
 {
-    return (uint64_t)WEIGHT_BYTES + ACT_BYTES + WORKSPACE_BYTES + sizeof(struct fast_numbers);
+    return backend_cuda_block_bytes(WEIGHT_BYTES) + backend_cuda_block_bytes(ACT_BYTES) +
+           backend_cuda_block_bytes(WORKSPACE_BYTES) + backend_cuda_block_bytes(sizeof(struct fast_numbers));
 }
 
 #if CUDA_HAS_CUBLAS

@@ -5,7 +5,10 @@
 #include "kernels/cuda/backend_private.h"
 #include "kernels/file_pages.h"
 
-enum { LAYOUT_DEVICE = 1 /* of a tensor that is in device memory */ };
+enum {
+    LAYOUT_DEVICE = 1,   /* of a tensor that is in device memory */
+    MOST_ROWS = 1 << 19, /* of a matrix: a launch of three has fewer than 65536 blocks of at least 32 rows */
+};
 
 static int loader_create(struct backend_cuda *self, struct error *err)
 {
@@ -120,6 +123,9 @@ int cuda_import(struct backend *base, struct tensor *t, enum backend_use use, st
     if (t->rows < 1 || t->rows > INT32_MAX - CUDA_PANEL || t->row_bytes != dtype_row_bytes(t->dtype, t->cols)) {
         return error_set(err, "%lld rows of %zu bytes; expected rows of %zu bytes", (long long)t->rows, t->row_bytes,
                          dtype_row_bytes(t->dtype, t->cols));
+    }
+    if (use == BACKEND_MATRIX && t->rows > MOST_ROWS) {
+        return error_set(err, "a matrix of %lld rows; expected at most %d on a GPU", (long long)t->rows, MOST_ROWS);
     }
     t->layout = 0;
     if (use == BACKEND_ROWS) {

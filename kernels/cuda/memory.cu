@@ -1,19 +1,32 @@
 /* Memory of the CUDA backend: chunks of device memory, host memory, and what is said when there is none. SPDX-License-Identifier:
  * MIT
  *
- * Small and middling blocks share chunks, so that a board loses little to rounding; no allocation is larger than the one block
- * that it is for. Jetson's L4T 36.4.7 refuses large allocations. */
+ * Small blocks share chunks, larger ones have an allocation of their own, whose rest small ones may use. No allocation is much
+ * larger than the one block that it is for: Jetson's L4T 36.4.7 refuses large allocations. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/cuda/backend_private.h"
 
-enum { CHUNK_BYTES = CUDA_CHUNK_BYTES, GRAIN_BYTES = 2 << 20 /* of cudaMalloc itself */, ALIGN_BYTES = 256 };
+enum {
+    CHUNK_BYTES = CUDA_CHUNK_BYTES,
+    SMALL_BYTES = CHUNK_BYTES / 8, /* the largest block that shares a chunk */
+    GRAIN_BYTES = 2 << 20,         /* of cudaMalloc itself */
+    ALIGN_BYTES = 256
+};
 
 static uint64_t round_up(uint64_t bytes, uint64_t to)
 {
     return (bytes + to - 1) / to * to;
+}
+
+/* A chunk is left for the next one when a small block does not fit: at most SMALL_BYTES of it are lost. */
+uint64_t backend_cuda_block_bytes(uint64_t bytes)
+{
+    const uint64_t filled = CHUNK_BYTES - SMALL_BYTES;
+    bytes = round_up(bytes > 0 ? bytes : 1, ALIGN_BYTES);
+    return bytes > SMALL_BYTES ? round_up(bytes, GRAIN_BYTES) : (bytes * CHUNK_BYTES + filled - 1) / filled;
 }
 
 static double mib(uint64_t bytes)
@@ -86,12 +99,13 @@ void *cuda_take(struct backend_cuda *self, uint64_t bytes, enum cuda_purpose pur
     }
     cudaSetDevice(self->device.index);
     bytes = round_up(bytes > 0 ? bytes : 1, ALIGN_BYTES);
-    struct cuda_chunk *chunk = self->memory.chunks;
-    while (chunk && chunk->bytes - chunk->used < bytes) {
-        chunk = chunk->next;
-    }
-    if (!chunk && bytes <= CHUNK_BYTES / 2) {
-        chunk = new_chunk(self, CHUNK_BYTES);
+    struct cuda_chunk *chunk = NULL;
+    if (bytes <= SMALL_BYTES) {
+        chunk = self->memory.chunks;
+        while (chunk && chunk->bytes - chunk->used < bytes) {
+            chunk = chunk->next;
+        }
+        chunk = chunk ? chunk : new_chunk(self, CHUNK_BYTES);
     }
     if (!chunk) {
         chunk = new_chunk(self, round_up(bytes, GRAIN_BYTES));

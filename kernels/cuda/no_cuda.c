@@ -35,6 +35,11 @@ uint64_t backend_cuda_matrix_bytes(enum dtype type, int64_t rows, int64_t cols)
     return (uint64_t)rows * dtype_row_bytes(type, cols);
 }
 
+uint64_t backend_cuda_block_bytes(uint64_t bytes)
+{
+    return bytes;
+}
+
 uint64_t backend_cuda_own_bytes(const struct cuda_options *options, const struct kv_layer_shape *layers, int32_t n_layers)
 {
     (void)options;

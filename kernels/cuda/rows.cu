@@ -75,11 +75,11 @@ static __global__ void __launch_bounds__(NORM_THREADS)
     }
 }
 
-/* Grid: [pieces of a row, rows]. */
+/* Grid: [rows, pieces of a row]: only the first may be more than 65535. */
 template <int Width>
 static __global__ void __launch_bounds__(GATE_THREADS) gate_rows(const float *gate, const float *up, struct backend_act out)
 {
-    int32_t row = (int32_t)blockIdx.y, col = ((int32_t)blockIdx.x * GATE_THREADS + (int32_t)threadIdx.x) * Width;
+    int32_t row = (int32_t)blockIdx.x, col = ((int32_t)blockIdx.y * GATE_THREADS + (int32_t)threadIdx.x) * Width;
     size_t place = (size_t)row * (size_t)out.cols + (size_t)col;
     float g[Width] = {}, u[Width] = {}, y[Width];
     if (col < out.cols) {
@@ -106,7 +106,7 @@ void cuda_gate_launch(cudaStream_t stream, const float *gate, const float *up, i
 {
     int32_t width = out->cols % 4 == 0 ? 4 : 1, columns = GATE_THREADS * width;
     if (n_rows > 0) {
-        dim3 grid((unsigned)((out->cols + columns - 1) / columns), (unsigned)n_rows);
+        dim3 grid((unsigned)n_rows, (unsigned)((out->cols + columns - 1) / columns));
         cuda_launch(width == 4 ? gate_rows<4> : gate_rows<1>, grid, dim3(GATE_THREADS), 0, stream, gate, up, *out);
     }
 }

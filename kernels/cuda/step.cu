@@ -25,7 +25,8 @@ static struct cuda_step_words words_at(int32_t *words, int32_t max_rows)
 
 uint64_t cuda_step_bytes(int32_t max_rows, int32_t max_pages)
 {
-    return words_of(max_rows, max_pages) * sizeof(int32_t) + CUDA_ROPE_TABLES * CUDA_ROPE_MOST * sizeof(double);
+    return backend_cuda_block_bytes(words_of(max_rows, max_pages) * sizeof(int32_t)) +
+           CUDA_ROPE_TABLES * backend_cuda_block_bytes(CUDA_ROPE_MOST * sizeof(double));
 }
 
 int cuda_step_create(struct backend_cuda *self, struct error *err)

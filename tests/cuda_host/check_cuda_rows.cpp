@@ -162,10 +162,51 @@ int check_norm_and_gate(uint64_t seed, int n_cases)
     return failed;
 }
 
+/* More rows than the second dimension of a grid has: the launches are recorded, not run. */
+static int check_many_rows(void)
+{
+    enum { ROWS = 70000, COLS = 256 };
+    device_array<char> memory(1 << 20);
+    float *x = (float *)(void *)memory.data;
+    struct cuda_kv_layer layer = {{2, 64, 64, 4}, memory.data, memory.data, 64, 64};
+    struct backend_kv kv = {&layer, 1, 1, KV_F16, KV_F16};
+    struct cuda_rows rows = {};
+    rows.n = ROWS;
+    rows.positions = rows.slots = rows.pages = (int32_t *)(void *)memory.data;
+    rows.max_pages = 1;
+    struct attention_spec spec = {};
+    spec.kv = &kv;
+    spec.n_heads = 4;
+    spec.q = x;
+    struct backend_act act = {COLS, BACKEND_ACT_FLOAT | BACKEND_ACT_INT8, x, (int8_t *)memory.data, x, x};
+    struct cuda_matmul mat = {};
+    mat.weight = {DTYPE_Q4_0, memory.data, COLS, COLS, COLS};
+    mat.out = x;
+    struct cuda_matmul floats = mat;
+    floats.weight.dtype = DTYPE_F16;
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    device_check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    device_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    cuda_norm_launch(stream, x, x, 1e-5f, ROWS, &act);
+    cuda_gate_launch(stream, x, x, ROWS, &act);
+    cuda_attention_launch(stream, &rows, &spec, KV_PAGE, memory.data, &act);
+    cuda_matmul_launch(stream, &act, ROWS, &mat, 1);
+    cuda_matmul_launch(stream, &act, ROWS, &floats, 1);
+    cudaError_t status = cudaGetLastError();
+    cudaStreamEndCapture(stream, &graph);
+    if (status != cudaSuccess) {
+        fprintf(stderr, "%d rows: %s\n", ROWS, cudaGetErrorString(status));
+    }
+    cudaGraphDestroy(graph);
+    cudaStreamDestroy(stream);
+    return status != cudaSuccess;
+}
+
 int main(int argc, char **argv)
 {
     int n_cases = argc > 1 ? atoi(argv[1]) : 16;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
-    int failed = check_math(seed) + check_norm_and_gate(seed, 3 * n_cases) + check_attention(seed, n_cases);
+    int failed = check_math(seed) + check_norm_and_gate(seed, 3 * n_cases) + check_attention(seed, n_cases) + check_many_rows();
     return failed ? 1 : 0;
 }

@@ -78,7 +78,6 @@ static const attribute attributes[] = {
     {cudaDevAttrWarpSize, WARP},
     {cudaDevAttrClockRate, 1300000},
     {cudaDevAttrMultiProcessorCount, 16},
-    {cudaDevAttrIntegrated, 1},
     {cudaDevAttrCanMapHostMemory, 1},
     {cudaDevAttrMemoryClockRate, 3200000},
     {cudaDevAttrGlobalMemoryBusWidth, 256},
@@ -99,6 +98,9 @@ static int value_of(cudaDeviceAttr name)
     if (name == cudaDevAttrComputeCapabilityMajor || name == cudaDevAttrComputeCapabilityMinor) {
         int sm = (int)setting("CUDA_HOST_SM", 87);
         return name == cudaDevAttrComputeCapabilityMajor ? sm / 10 : sm % 10;
+    }
+    if (name == cudaDevAttrIntegrated) {
+        return setting("CUDA_HOST_INTEGRATED", 1) != 0;
     }
     for (const attribute &known : attributes) {
         if (known.name == name) {
@@ -195,6 +197,9 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int number)
     if (error != cudaSuccess) {
         return error;
     }
+    if (setting("CUDA_HOST_BROKEN", UINT64_MAX) == (uint64_t)number) {
+        return fail(cudaErrorUnknown);
+    }
     *prop = {};
     snprintf(prop->name, sizeof prop->name, "cuda_host");
     prop->totalGlobalMem = setting("CUDA_HOST_MEMORY", (uint64_t)64 << 30);
@@ -213,7 +218,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int number)
     prop->minor = value_of(cudaDevAttrComputeCapabilityMinor);
     prop->multiProcessorCount = value_of(cudaDevAttrMultiProcessorCount);
     prop->maxThreadsPerMultiProcessor = value_of(cudaDevAttrMaxThreadsPerMultiProcessor);
-    prop->integrated = prop->canMapHostMemory = prop->unifiedAddressing = prop->managedMemory = prop->concurrentKernels = 1;
+    prop->integrated = value_of(cudaDevAttrIntegrated);
+    prop->canMapHostMemory = prop->unifiedAddressing = prop->managedMemory = prop->concurrentKernels = 1;
     prop->l2CacheSize = value_of(cudaDevAttrL2CacheSize);
     prop->memoryBusWidth = value_of(cudaDevAttrGlobalMemoryBusWidth);
     prop->asyncEngineCount = 1;

@@ -30,8 +30,8 @@ cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, void (*
     std::lock_guard<std::recursive_mutex> lock(mutex);
     const dim3 &g = config.gridDim, &b = config.blockDim;
     uint64_t n_threads = (uint64_t)b.x * b.y * b.z;
-    if (n_threads == 0 || n_threads > MAX_THREADS || b.z > 64 || g.x == 0 || g.y == 0 || g.z == 0 || g.x > 0x7FFFFFFF ||
-        g.y > 65535 || g.z > 65535) {
+    if (n_threads == 0 || n_threads > MAX_THREADS || b.x > MAX_THREADS || b.y > MAX_THREADS || b.z > 64 || g.x == 0 || g.y == 0 ||
+        g.z == 0 || g.x > 0x7FFFFFFF || g.y > 65535 || g.z > 65535) {
         return fail(cudaErrorInvalidConfiguration);
     }
     cudaStream_t stream = n_devices() > 0 ? find_stream(config.stream) : nullptr;

@@ -279,6 +279,39 @@ static void check_error(const struct error *err, const char *part)
     CHECK_THAT(!strchr(err->text, '\n'), "more than one line: %s", err->text);
 }
 
+/* What is counted block by block covers what is taken, and blocks of their own lose less than 2 MiB. */
+static void test_count(uint64_t seed, int n, uint64_t least, uint64_t most)
+{
+    struct cuda_options options = {.max_rows = ROWS, .max_pages = PAGES};
+    struct backend *b = make_cuda(0, 0);
+    uint64_t counted = backend_cuda_own_bytes(&options, NULL, 0), asked = 0, before = backend_cuda_counts(b).bytes;
+    struct error err = {0};
+    for (int i = 0; i < n; i++) {
+        uint64_t bytes = least + 4 * (uint64_t)random_below(&seed, (int32_t)((most - least) / 4 + 1));
+        float *buffer;
+        CHECK_THAT(b->ops->alloc(b, bytes / sizeof *buffer, &buffer, &err) == 0, "%s", err.text);
+        asked += bytes;
+        counted += backend_cuda_block_bytes(bytes);
+        uint64_t taken = backend_cuda_counts(b).bytes;
+        CHECK_THAT(taken >= asked && taken <= counted, "%.2f MiB taken, %.2f counted, %.2f asked for", (double)taken / 1048576,
+                   (double)counted / 1048576, (double)asked / 1048576);
+    }
+    uint64_t lost = backend_cuda_counts(b).bytes - before - asked;
+    CHECK_THAT(least <= 8 << 20 || lost < (uint64_t)n * (2 << 20), "%.2f MiB lost", (double)lost / 1048576);
+    b->ops->destroy(b);
+}
+
+static void test_counts(void)
+{
+    CHECK_INT(backend_cuda_block_bytes(9 << 20), 10 << 20);
+    CHECK_INT(backend_cuda_block_bytes(70 << 20), 70 << 20);
+    CHECK_INT(backend_cuda_block_bytes(7 << 20), 8 << 20);
+    test_count(1, 65, 7500000, 7540000); /* eight leave a tenth of a chunk */
+    test_count(2, 20, 8000000, 8800000); /* on both sides of the border */
+    test_count(3, 30, 4, 12 << 20);
+    test_count(4, 20, (8 << 20) + 4, 12 << 20);
+}
+
 static void test_limits(void)
 {
     enum { LIMIT = 128 << 20 };
@@ -309,10 +342,52 @@ static void test_limits(void)
     check_error(&err, "L4T 36.4.7");
     CHECK_INT(b->ops->alloc(b, 10 << 20, &buffer, &err), 0);
     b->ops->destroy(b);
+
+    setenv("CUDA_HOST_INTEGRATED", "0", 1);
+    b = make_cuda(1, 0);
+    CHECK_INT(b->ops->alloc(b, 100 << 20, &buffer, &err), -1);
+    check_error(&err, "out of memory for a buffer of the rows: 400.0 MiB needed");
+    check_error(&err, "MiB free of 190.7");
+    CHECK_INT(b->ops->alloc(b, 10 << 20, &buffer, &err), 0);
+    b->ops->destroy(b);
+    unsetenv("CUDA_HOST_INTEGRATED");
     unsetenv("CUDA_HOST_MEMORY");
 }
 
 /* -- errors -- */
+
+static void test_list(void)
+{
+    struct gpu_device devices[GPU_MAX];
+    struct error err = {0};
+    int32_t n;
+    setenv("CUDA_HOST_DEVICES", "3", 1);
+    setenv("CUDA_HOST_BROKEN", "1", 1);
+    for (int integrated = 0; integrated < 2; integrated++) {
+        setenv("CUDA_HOST_INTEGRATED", integrated ? "1" : "0", 1);
+        CHECK_INT(gpu_list(devices, &n, &err), 0);
+        CHECK_INT(n, 2);
+        CHECK_INT(devices[1].index, 2);
+        for (int32_t i = 0; i < n; i++) {
+            CHECK_INT(devices[i].integrated, integrated);
+            CHECK_INT(devices[i].free_bytes, 0);
+            CHECK_INT(gpu_ask_memory(&devices[i], &err), 0);
+            CHECK_THAT(devices[i].free_bytes > 0, "no memory");
+        }
+    }
+    devices[0].integrated = 0;
+    devices[0].index = 7;
+    CHECK_INT(gpu_ask_memory(&devices[0], &err), -1);
+    check_error(&err, "GPU 7 (cuda_host, sm_87): CUDA says");
+    CHECK_INT(devices[0].free_bytes, 0);
+    setenv("CUDA_HOST_DEVICES", "1", 1);
+    setenv("CUDA_HOST_BROKEN", "0", 1);
+    CHECK_INT(gpu_list(devices, &n, &err), -1);
+    check_error(&err, "looking at a GPU");
+    unsetenv("CUDA_HOST_BROKEN");
+    unsetenv("CUDA_HOST_DEVICES");
+    unsetenv("CUDA_HOST_INTEGRATED");
+}
 
 static void test_create(void)
 {
@@ -366,6 +441,9 @@ static void test_refused(void)
     t.row_bytes = 40;
     CHECK_INT(b->ops->import(b, &t, BACKEND_MATRIX, &err), -1);
     CHECK_TEXT(err.text, "1 rows of 40 bytes; expected rows of 36 bytes");
+    t = (struct tensor){.dtype = DTYPE_Q4_0, .rows = 524289, .cols = 32, .row_bytes = 18};
+    CHECK_INT(b->ops->import(b, &t, BACKEND_MATRIX, &err), -1);
+    CHECK_TEXT(err.text, "a matrix of 524289 rows; expected at most 524288 on a GPU");
     CHECK_INT(b->ops->act_create(b, 40, BACKEND_ACT_INT8, &act, &err), -1);
     CHECK_TEXT(err.text, "40 columns for quantised weights; expected a multiple of 32");
     CHECK_INT(b->ops->kv_create(b, &odd, 1, 2, KV_F16, KV_F16, &kv, &err), -1);
@@ -381,7 +459,9 @@ int main(void)
     }
     test_large_matrix(DTYPE_F32, 2500, 1024);
     test_large_matrix(DTYPE_Q8_0, 4001, 2048);
+    test_counts();
     test_limits();
+    test_list();
     test_create();
     test_refused();
     return check_result();

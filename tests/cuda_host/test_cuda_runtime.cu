@@ -254,7 +254,12 @@ static void test_launch_errors(void)
     CHECK_INT(error_of(0, N, 0), cudaErrorInvalidConfiguration);
     CHECK_INT(error_of(1, 0, 0), cudaErrorInvalidConfiguration);
     CHECK_INT(error_of(1, dim3(32, 32, 2), 0), cudaErrorInvalidConfiguration);
+    CHECK_INT(error_of(1, 1025, 0), cudaErrorInvalidConfiguration);
+    CHECK_INT(error_of(1, dim3(65536, 65536), 0), cudaErrorInvalidConfiguration);
+    CHECK_INT(error_of(1, dim3(1, 1, 65), 0), cudaErrorInvalidConfiguration);
     CHECK_INT(error_of(dim3(1, 65536), N, 0), cudaErrorInvalidConfiguration);
+    CHECK_INT(error_of(dim3(1, 1, 65536), N, 0), cudaErrorInvalidConfiguration);
+    CHECK_INT(error_of(0x80000000u, N, 0), cudaErrorInvalidConfiguration);
     CHECK_INT(error_of(1, N, 50000), cudaErrorInvalidValue);
     CHECK_INT(cudaFuncSetAttribute(add_to, cudaFuncAttributeMaxDynamicSharedMemorySize, 50000), cudaSuccess);
     CHECK_INT(error_of(1, N, 50000), cudaSuccess);
@@ -286,6 +291,12 @@ static void test_devices(void)
     CHECK_INT(cudaGetDeviceProperties(&prop, 1), cudaSuccess);
     CHECK_INT(cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, 1), cudaSuccess);
     CHECK_INT(value, prop.multiProcessorCount);
+    CHECK_INT(prop.integrated, 1);
+    setenv("CUDA_HOST_INTEGRATED", "0", 1);
+    CHECK_INT(cudaGetDeviceProperties(&prop, 1), cudaSuccess);
+    CHECK_INT(cudaDeviceGetAttribute(&value, cudaDevAttrIntegrated, 1), cudaSuccess);
+    CHECK_THAT(!prop.integrated && !value, "a card that shares the machine's memory");
+    unsetenv("CUDA_HOST_INTEGRATED");
     CHECK_INT(cudaSetDevice(0), cudaSuccess);
     unsetenv("CUDA_HOST_DEVICES");
     CHECK_INT(cudaGetLastError(), cudaErrorInvalidDevice);
