@@ -9,7 +9,7 @@
 #include "src/core/log.h"
 
 /* Of a GPU's free memory so much stays free: the driver takes some for itself when kernels are loaded and steps recorded. */
-enum { RESERVE_PARTS = 20, RESERVE_LEAST = 256 << 20 };
+enum { RESERVE_PARTS = 20, RESERVE_LEAST = 256 << 20, BUFFERS_ROUNDING = 24 << 20 };
 
 int parts_read_ngl(const char *text, int32_t *out, struct error *err)
 {
@@ -97,19 +97,33 @@ static int owns_head(const struct job *job)
     return my_plan(job)->range.vocab_end > my_plan(job)->range.vocab_first;
 }
 
-/* What a layer takes on a GPU. */
-static uint64_t layer_bytes(const struct job *job, int32_t layer)
+static uint64_t kv_bytes(const struct job *job, int32_t layer)
 {
     const struct job_options *o = &job->options;
     struct segment_options so = {
         .max_rows = o->max_rows, .n_pages = job->n_pages, .k_type = (enum kv_type)o->k_type, .v_type = (enum kv_type)o->v_type};
-    return job->sizes.layer_bytes[layer] + segment_kv_bytes(&job->config, layer, layer + 1, &so);
+    return segment_kv_bytes(&job->config, layer, layer + 1, &so);
+}
+
+/* What a layer takes on a GPU: a block for each tensor, one for the keys and one for the values. */
+static uint64_t layer_bytes(const struct job *job, int32_t layer)
+{
+    char prefix[32];
+    size_t n = (size_t)snprintf(prefix, sizeof prefix, "blk.%d.", layer);
+    uint64_t sum = 2 * backend_cuda_block_bytes((kv_bytes(job, layer) + 1) / 2);
+    for (uint64_t i = 0; i < job->file.n_tensors; i++) {
+        const struct gguf_tensor *t = &job->file.tensors[i];
+        sum += strncmp(t->name, prefix, n) == 0 ? backend_cuda_block_bytes(t->bytes) : 0;
+    }
+    return sum;
 }
 
 static uint64_t head_bytes(const struct job *job)
 {
     const struct slice_range *r = &my_plan(job)->range;
-    return (uint64_t)(r->vocab_end - r->vocab_first) * (job->sizes.row_bytes + HEAD_MAX_ROWS * sizeof(float));
+    uint64_t n_rows = (uint64_t)(r->vocab_end - r->vocab_first);
+    return backend_cuda_block_bytes(n_rows * job->sizes.row_bytes) +
+           backend_cuda_block_bytes(n_rows * HEAD_MAX_ROWS * sizeof(float));
 }
 
 /* Buffers, page tables and what attention needs, whatever number of layers is there. */
@@ -123,7 +137,8 @@ static uint64_t fixed_bytes(const struct job *job)
         uint64_t bytes = backend_cuda_own_bytes(&o, &shape, 1);
         most = bytes > most ? bytes : most;
     }
-    return most + my_plan(job)->buffer_bytes;
+    uint64_t buffers = my_plan(job)->buffer_bytes; /* some dozen blocks */
+    return most + buffers + buffers / 7 + BUFFERS_ROUNDING;
 }
 
 /* Bytes that this rank may take of its GPU: ranks that share it share its memory. */
@@ -212,7 +227,7 @@ uint64_t parts_machine_bytes(const struct job *job, int32_t rank)
         return bytes;
     }
     for (int32_t i = job->placements[rank].gpu_first; i < p->range.layer_end; i++) {
-        on_gpu += layer_bytes(job, i);
+        on_gpu += job->sizes.layer_bytes[i] + kv_bytes(job, i);
     }
     if (job->placements[rank].head && !(p->range.embeds && job->sizes.tied)) {
         on_gpu += (uint64_t)(p->range.vocab_end - p->range.vocab_first) * job->sizes.row_bytes;
