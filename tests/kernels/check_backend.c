@@ -281,8 +281,9 @@ static int32_t next_rows(struct attend_case *c, int32_t *positions, int32_t *slo
 static void skip_positions(struct attend_case *c, uint64_t *seed)
 {
     for (int32_t s = 0; s < c->n_slots; s++) {
-        if (random_below(seed, 2)) {
-            c->n_done[s] += random_below(seed, CHECK_MAX_PAGES * KV_PAGE - c->n_done[s]);
+        int32_t left = CHECK_MAX_PAGES * KV_PAGE - c->n_done[s];
+        if (left > 0 && random_below(seed, 2)) {
+            c->n_done[s] += random_below(seed, left);
         }
     }
 }

@@ -58,9 +58,9 @@ compare()
 # little: keys and values in f32 instead of f16 are 3 % apart too (mean square).
 near()
 {
-    local ids status least=0
+    local ids status least=0 # F32 weights stay F32
     local -x CUDA_HOST_SM=90 # GPUs before that multiply quantised weights exactly
-    "$LLM" info --devices | grep -q sm_8 || least=1e-6
+    "$LLM" info --devices | grep -q sm_8 || least=1e-9
     ids=$(awk 'BEGIN { for (i = 0; i < 260; i++) printf "%s%d", i ? "," : "", (i * 31 + 5) % 100 + 3 }')
     run "$work/cpu" 1 --ids "$ids" -c 320 -ub 260 -n 1 --temp 0 --device cpu || failed "${model##*/}: on the CPU: $(cat "$work/cpu.err")"
     if ! run "$work/fast" 1 --ids "$ids" -c 320 -ub 260 -n 1 --temp 0 --device cuda --gpu-math fast; then

@@ -31,7 +31,7 @@ static const struct option table[] = {
     {.kind = OPTION_GROUP, .help = "Machines"},
     {"--boards", OPTION_TEXT, AT(boards), 0, 0, NULL, "A,2xB", "boards instead of this job's ranks, a name or a file each; without -m: which known models they run"},
     {"--link", OPTION_TEXT, AT(link), 0, 0, NULL, "NAME", "network between the boards: 1gbe 2.5gbe 5gbe 10gbe or a file (default 1gbe)"},
-    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "what this job's ranks are: auto, cpu or sim:BOARD; a,b,... = by rank"},
+    {"--device", OPTION_TEXT, AT(job.device), 0, 0, NULL, "NAME", "what this job's ranks are: auto, cpu, cuda or sim:BOARD; a,b,... = by rank"},
     {"--sim-link", OPTION_TEXT, AT(job.sim_link), 0, 0, NULL, "NAME", "with sim:BOARD, the network between ranks (default: as it is)"},
     {"-t --threads", OPTION_INT, AT(job.n_threads), 0, 1024, NULL, "N", "threads of a rank (default 0: its share of the node's cores)"},
     {"--isa", OPTION_TEXT, AT(job.isa), 0, 0, NULL, "NAME", "limit CPU kernels: auto scalar avx2 avx512novnni avx512 neon"},
