@@ -41,8 +41,8 @@ void common_options_warn(const struct common_options *o, const struct job *job)
         n_gpus += job->devices[i].kind == DEVICE_CUDA;
     }
     if (n_gpus == 0 && o->gpu_layers && o->job.gpu_layers > 0) {
-        log_warn("-ngl %s: no rank uses a GPU (--device %s; %s), nothing is on one", o->gpu_layers,
-                 o->job.device ? o->job.device : "auto", gpu_build_text());
+        log_warn("-ngl %s: no rank uses a GPU (--device %s; llm info --devices says what there is)", o->gpu_layers,
+                 o->job.device ? o->job.device : "auto");
     }
     if (n_gpus == 0 && o->job.gpu_math_fast) {
         log_warn("--gpu-math fast: no rank has a GPU (%s), CPUs compute exactly", gpu_build_text());
