@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # The program on 64-bit Arm without Arm hardware: cross build, every unit test through qemu, and the same ids and logits as this
 # machine's own ./llm, alone, over ranks, and in a job of both kinds of machine.
-#   run.sh [--build DIR] [--tests-only] [--programs-only] [MODEL [PROMPT]]
+#   run.sh [--build DIR] [--tests-only] [--programs-only] [--ids 3,4,5] [MODEL [PROMPT]]
 #   --build DIR       build folder of the cross build (default build-aarch64)
-#   --tests-only      no comparison of programs; --programs-only: no unit tests
+#   --tests-only      no comparison of programs; --programs-only: no unit tests; --ids: instead of a prompt
 #   MODEL, PROMPT     default: the demo's model where it was fetched (tests/fetch_model.sh), and a short text
 # LLM: this machine's program (default ./llm). LLM_SYSROOT: see setup.sh. N_GENERATED: ids a run (default 16; qemu is slow).
 set -uo pipefail
@@ -14,6 +14,7 @@ cd "$root" || exit 1
 build=build-aarch64
 unit_tests=1
 programs=1
+ids=
 while [ $# -gt 0 ]; do
     case $1 in
     --build)
@@ -22,6 +23,10 @@ while [ $# -gt 0 ]; do
         ;;
     --tests-only) programs=0 ;;
     --programs-only) unit_tests=0 ;;
+    --ids)
+        ids=$2
+        shift
+        ;;
     -*)
         sed -n '3,9s/^# \{0,1\}//p' "$0"
         [ "$1" = --help ] && exit 0 || exit 2
@@ -62,7 +67,9 @@ if [ ! -x "$native" ]; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-options=(-m "$model" -p "$prompt" -n "${N_GENERATED:-16}" -s 1 -t 1 --json)
+input=(-p "$prompt")
+[ -z "$ids" ] || input=(--ids "$ids")
+options=(-m "$model" "${input[@]}" -n "${N_GENERATED:-16}" -s 1 -t 1 --json)
 # Both kinds of machine in one job speak TCP; more ranks than cores is expected.
 ranks=(mpirun -q --mca btl self,tcp --mca pml ob1 --oversubscribe --bind-to none)
 
