@@ -97,11 +97,16 @@ static int owns_head(const struct job *job)
     return my_plan(job)->range.vocab_end > my_plan(job)->range.vocab_first;
 }
 
-static uint64_t kv_bytes(const struct job *job, int32_t layer)
+static struct segment_options segment_options(const struct job *job)
 {
     const struct job_options *o = &job->options;
-    struct segment_options so = {
+    return (struct segment_options){
         .max_rows = o->max_rows, .n_pages = job->n_pages, .k_type = (enum kv_type)o->k_type, .v_type = (enum kv_type)o->v_type};
+}
+
+static uint64_t kv_bytes(const struct job *job, int32_t layer)
+{
+    struct segment_options so = segment_options(job);
     return segment_kv_bytes(&job->config, layer, layer + 1, &so);
 }
 
@@ -284,11 +289,9 @@ struct slice_places parts_places(const struct job *job)
 int parts_make(struct job *job, struct error *err)
 {
     struct parts *p = &job->parts;
-    const struct job_options *o = &job->options;
     const struct slice_range *r = &my_plan(job)->range;
     struct slice_places places = parts_places(job);
-    struct segment_options so = {
-        .max_rows = o->max_rows, .n_pages = job->n_pages, .k_type = (enum kv_type)o->k_type, .v_type = (enum kv_type)o->v_type};
+    struct segment_options so = segment_options(job);
     int32_t cut = p->gpu ? my_placement(job)->gpu_first : r->layer_end;
     if (cut > r->layer_first || r->layer_first == r->layer_end) {
         if (segment_init(&p->segments[p->n_segments++], &job->config, &job->slice, r->layer_first, cut, places.first, &so, err)) {
